@@ -1,0 +1,1 @@
+"""Middle floor: the questions asked of a checkpoint."""

@@ -1,0 +1,605 @@
+"""ParameterTable: one row a named tensor, whatever the container."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from .columns import Columns, LogicalCount, Path
+from .dtypes import DType
+from .errors import MissingExtra
+from .sections import Section, infer_role, infer_section
+from .tensor import BLOCK_BYTES, TensorRef
+from .units import format_bytes, format_count, format_shape
+from .untrusted import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+COLUMN_NAMES: Final = (
+    "name",
+    "section",
+    "role",
+    "dtype",
+    "shape",
+    "elements",
+    "parameters",
+    "nbytes",
+    "storage",
+    "shared",
+    "trainable",
+    "owner",
+    "file",
+)
+"""The columns that `column`, `sort` and `group` accept."""
+
+INFERRED_COLUMNS: Final = frozenset({"role"})
+"""Columns that are always guesses from names and shapes."""
+
+_REPR_ROWS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTensor:
+    """One row of a table: what is known about one tensor, and how to get its values."""
+
+    table: ParameterTable
+    row: int
+
+    @property
+    def name(self) -> str:
+        """Dotted display name."""
+        return self.table.names[self.row]
+
+    @property
+    def path(self) -> Path:
+        """The parts of the name as stored (a part may itself contain dots)."""
+        return self.table.path(self.row)
+
+    @property
+    def section(self) -> Section:
+        """Model, buffer, EMA, optimizer or other."""
+        return self.table.sections[self.row]
+
+    @property
+    def section_is_inferred(self) -> bool:
+        """The name suggested the section; the file did not say."""
+        return self.table.section_is_inferred(self.row)
+
+    @property
+    def role(self) -> str:
+        """What the tensor does in its layer, inferred from name and shape."""
+        return self.table.roles[self.row]
+
+    @property
+    def dtype(self) -> DType:
+        """Element type as stored."""
+        return self.table.dtypes[self.row]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape as stored (logical for sub-byte types)."""
+        return self.table.shapes[self.row]
+
+    @property
+    def elements(self) -> int:
+        """Stored elements."""
+        return self.table.elements[self.row]
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the model that these elements stand for (differs for packed weights)."""
+        return self.table.parameters[self.row]
+
+    @property
+    def parameters_basis(self) -> str | None:
+        """What `parameters` was derived from where it differs from `elements`, else None."""
+        return self.table.parameters_basis(self.row)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return self.table.nbytes[self.row]
+
+    @property
+    def trainable(self) -> bool | None:
+        """requires_grad where the file tells, else None."""
+        return self.table.trainable[self.row]
+
+    @property
+    def owner(self) -> str | None:
+        """For optimizer state: the parameter it belongs to, where that is known."""
+        return self.table.owners[self.row]
+
+    @property
+    def shared_with(self) -> list[str]:
+        """Names of the other tensors of this table that use some of the same bytes."""
+        return [self.table.names[row] for row in self.table.shared_rows(self.row)]
+
+    @property
+    def data(self) -> TensorRef:
+        """Where the values lie."""
+        return self.table.data(self.row)
+
+    def numpy(self, *, raw: bool = False) -> NDArray[np.generic]:
+        """All values as one array: see `TensorRef.numpy`."""
+        return self.data.numpy(raw=raw)
+
+    def blocks(self, block_bytes: int = BLOCK_BYTES, *, raw: bool = False) -> Iterator[NDArray[np.generic]]:
+        """The values in bounded pieces: see `TensorRef.blocks`."""
+        return self.data.blocks(block_bytes, raw=raw)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{printable(self.name)}: {self.dtype} {format_shape(self.shape)}, {format_bytes(self.nbytes)}>"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over a table; bytes used by several tensors are counted once."""
+
+    tensors: int
+    elements: int
+    parameters: int
+    nbytes: int
+    repeated_nbytes: int
+    """Bytes of tensors that another tensor had already accounted for (tied weights, views)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that share a key."""
+
+    key: str
+    table: ParameterTable
+
+    @property
+    def totals(self) -> Totals:
+        """Sums over the group's rows."""
+        return self.table.totals()
+
+
+class ParameterTable:
+    """A checkpoint's tensors as columns.
+
+    Iterating yields one `NamedTensor` a row; `table["layer.weight"]` and `table[3]` give one row, a
+    slice gives a smaller table. For large tables use the columns: `table.column("nbytes")` is a numpy
+    array and `filter`, `sort` and `group` work on whole columns.
+    """
+
+    def __init__(self, columns: Columns, rows: Sequence[int] | None = None) -> None:
+        self._columns = columns
+        self._rows = rows
+
+    # --- columns as Python lists (numpy is not imported for these) ---
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Dotted display names."""
+        return self._pick(self._columns.names)
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shapes as stored."""
+        return self._pick(self._columns.shapes)
+
+    @cached_property
+    def dtypes(self) -> list[DType]:
+        """Element types."""
+        return self._pick(self._columns.dtypes)
+
+    @cached_property
+    def elements(self) -> list[int]:
+        """Stored elements."""
+        return self._pick(self._columns.elements)
+
+    @cached_property
+    def nbytes(self) -> list[int]:
+        """Bytes on disk."""
+        return self._pick(self._columns.nbytes)
+
+    @cached_property
+    def parameters(self) -> list[int]:
+        """Logical parameters: `elements`, except where weights are packed."""
+        counts = self._logical_counts
+        if not counts:
+            return self.elements
+        whole = list(self._columns.elements)
+        for row, count in counts.items():
+            whole[row] = count.parameters
+        return self._pick(whole)
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        """Section of each row, as stored or inferred."""
+        names, dtypes = self.names, self.dtypes
+        stored = self._stored_sections
+        if stored is None:
+            return list(map(infer_section, names, dtypes))
+        return [
+            section or infer_section(name, dtype)
+            for section, name, dtype in zip(stored, names, dtypes, strict=True)
+        ]
+
+    @cached_property
+    def roles(self) -> list[str]:
+        """Inferred role of each row."""
+        return list(map(infer_role, self.names, self.shapes))
+
+    @cached_property
+    def storages(self) -> list[int]:
+        """Identity of the bytes: equal numbers share storage."""
+        stored = self._columns.storages
+        return self._pick(stored) if stored is not None else self._row_numbers()
+
+    @cached_property
+    def files(self) -> list[int]:
+        """Index into `Checkpoint.files`."""
+        stored = self._columns.files
+        return self._pick(stored) if stored is not None else [0] * len(self)
+
+    @cached_property
+    def trainable(self) -> list[bool | None]:
+        """requires_grad where the file tells."""
+        stored = self._columns.trainable
+        return self._pick(stored) if stored is not None else [None] * len(self)
+
+    @cached_property
+    def owners(self) -> list[str | None]:
+        """The parameter that optimizer state belongs to."""
+        stored = self._columns.owners
+        return self._pick(stored) if stored is not None else [None] * len(self)
+
+    @cached_property
+    def shared(self) -> list[bool]:
+        """Whether another tensor of this table uses some of the same bytes."""
+        flags = [False] * len(self)
+        for rows in self._shared_sets.values():
+            for row in rows:
+                flags[row] = bool(self.shared_rows(row))
+        return flags
+
+    # --- single rows ---
+
+    def path(self, row: int) -> Path:
+        """The stored parts of a row's name."""
+        if self._columns.paths is None:
+            return (self.names[row],)
+        return self._columns.paths[self._base_row(row)]
+
+    def data(self, row: int) -> TensorRef:
+        """Where the values of a row lie."""
+        return self._columns.locate(self._base_row(row))
+
+    def section_is_inferred(self, row: int) -> bool:
+        """Whether the row's section is a guess from its name."""
+        stored = self._columns.sections
+        return stored is None or stored[self._base_row(row)] is None
+
+    def parameters_basis(self, row: int) -> str | None:
+        """What the logical count of a row was derived from, or None where it is the element count."""
+        count = self._logical_counts.get(self._base_row(row))
+        return None if count is None else count.basis
+
+    def shared_rows(self, row: int) -> list[int]:
+        """Other rows of this table whose bytes overlap those of `row`."""
+        others = self._shared_sets.get(self.storages[row], ())
+        begin, end = self._extent(row)
+        return [
+            other
+            for other in others
+            if other != row and self._extent(other)[0] < end and begin < self._extent(other)[1]
+        ]
+
+    def __len__(self) -> int:
+        return len(self._columns) if self._rows is None else len(self._rows)
+
+    def __iter__(self) -> Iterator[NamedTensor]:
+        return (NamedTensor(self, row) for row in range(len(self)))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._row_of_name or key in self._row_of_path
+
+    def __getitem__(self, key: str | int | slice | Path) -> Any:
+        """A row by display name, by stored path or by number; a slice gives a table."""
+        if isinstance(key, slice):
+            return self._take(range(len(self))[key])
+        if isinstance(key, int):
+            return NamedTensor(self, range(len(self))[key])
+        row = self._row_of_name.get(key) if isinstance(key, str) else self._row_of_path.get(key)
+        if row is None:
+            raise KeyError(self._not_found(key))
+        return NamedTensor(self, row)
+
+    # --- whole-table operations ---
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One column as a numpy array: integers as int64 (object where a claimed count is beyond it),
+        everything else as objects.
+
+        Raises:
+            KeyError: there is no such column; the message lists them.
+        """
+        import numpy as np
+
+        if name not in _COLUMN_LISTS:
+            raise KeyError(f"no column {name!r}; there are {', '.join(COLUMN_NAMES)}")
+        values = _COLUMN_LISTS[name](self)
+        if name in ("elements", "parameters", "nbytes", "storage", "file"):
+            try:
+                return np.array(values, dtype=np.int64)
+            except OverflowError:
+                pass
+        array = np.empty(len(values), dtype=object)
+        array[:] = values
+        return array
+
+    def filter(
+        self,
+        match: str | Sequence[str] | None = None,
+        *,
+        section: str | Sequence[str] | None = None,
+        dtype: str | Sequence[str] | None = None,
+        where: Callable[[ParameterTable], Sequence[bool]] | None = None,
+    ) -> ParameterTable:
+        """The rows that meet every condition given.
+
+        Args:
+            match: glob (or several, of which one must match) on the whole display name; `*` also
+                crosses dots.
+            section: section name or names.
+            dtype: dtype name or names, canonical or short (`bfloat16` or `bf16`).
+            where: function from this table to one boolean a row, e.g.
+                `lambda t: t.column("nbytes") > 1e6`.
+        """
+        rows: Sequence[int] = range(len(self))
+        if match is not None:
+            pattern = _any_glob(_as_tuple(match))
+            names = self.names
+            rows = [row for row in rows if pattern(names[row])]
+        if section is not None:
+            sections, wanted = self.sections, frozenset(_as_tuple(section))
+            rows = [row for row in rows if sections[row] in wanted]
+        if dtype is not None:
+            dtypes, wanted = self.dtypes, frozenset(_as_tuple(dtype))
+            rows = [row for row in rows if dtypes[row].name in wanted or dtypes[row].label in wanted]
+        if where is not None:
+            keep = where(self)
+            rows = [row for row in rows if keep[row]]
+        return self._take(rows)
+
+    def sort(self, by: str, *, descending: bool = False) -> ParameterTable:
+        """The same rows ordered by a column; rows that compare equal keep their order. Names sort
+        naturally: `layers.2` before `layers.10`.
+        """
+        import numpy as np
+
+        values = self.column(by)
+        if values.dtype != object:
+            order = np.argsort(-values if descending else values, kind="stable")
+            return self._take(order.tolist())
+        keys = [_sort_key(value) for value in values]
+        return self._take(sorted(range(len(self)), key=keys.__getitem__, reverse=descending))
+
+    def group(self, by: str | int) -> list[Group]:
+        """Rows put together by a column, or by the first `by` parts of their display names; groups come
+        in the order of their first row.
+        """
+        keys = self._prefixes(by) if isinstance(by, int) else [_key_text(key) for key in self.column(by)]
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows.setdefault(key, []).append(row)
+        return [Group(key, self._take(members)) for key, members in rows.items()]
+
+    def totals(self) -> Totals:
+        """Sums over all rows, with bytes that several tensors use counted once."""
+        elements, parameters, nbytes = self.elements, self.parameters, self.nbytes
+        own = self._own_nbytes
+        sums = [sum(elements), sum(parameters), sum(nbytes)]
+        repeated = 0
+        for row, counted in own.items():
+            missing = nbytes[row] - counted
+            repeated += missing
+            if nbytes[row]:
+                sums[0] -= elements[row] * missing // nbytes[row]
+                sums[1] -= parameters[row] * missing // nbytes[row]
+        return Totals(len(self), sums[0], sums[1], sums[2] - repeated, repeated)
+
+    # --- other libraries ---
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Plain columns: lists of strings, numbers, booleans and lists."""
+        return {name: [_plain(value) for value in _COLUMN_LISTS[name](self)] for name in COLUMN_NAMES}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A pandas DataFrame of the plain columns.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtra(
+                "missing-pandas", "pandas is not installed", advice="pip install pandas"
+            ) from None
+        return pd.DataFrame(self.to_dict())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow C stream of the table: polars, pyarrow, DuckDB and pandas take it directly.
+
+        Raises:
+            MissingExtra: the extra `arrow` is not installed.
+        """
+        from .arrow import arrow_stream
+
+        return arrow_stream(self, requested_schema)
+
+    def __repr__(self) -> str:
+        totals = self.totals()
+        head = (
+            f"<ParameterTable: {totals.tensors:,} tensors, {format_count(totals.parameters)} parameters, "
+            f"{format_bytes(totals.nbytes)}>"
+        )
+        shown = range(min(len(self), _REPR_ROWS))
+        names = [printable(self.names[row], 60) for row in shown]
+        width = max(map(len, names), default=0)
+        lines = [
+            f"  {name:<{width}}  {self.dtypes[row].label:<8} {format_shape(self.shapes[row])}"
+            for name, row in zip(names, shown, strict=True)
+        ]
+        if len(self) > _REPR_ROWS:
+            lines.append(f"  … {len(self) - _REPR_ROWS:,} more")
+        return "\n".join([head, *lines])
+
+    # --- inner workings ---
+
+    def _take(self, rows: Sequence[int]) -> ParameterTable:
+        base = rows if self._rows is None else [self._rows[row] for row in rows]
+        taken = ParameterTable(self._columns, base)
+        # Logical counts look at neighbouring tensors, so they are those of the whole table.
+        taken.__dict__["_logical_counts"] = self._logical_counts
+        return taken
+
+    def _pick(self, values: list[Any]) -> list[Any]:
+        return values if self._rows is None else [values[row] for row in self._rows]
+
+    def _base_row(self, row: int) -> int:
+        return row if self._rows is None else self._rows[row]
+
+    def _row_numbers(self) -> list[int]:
+        return list(range(len(self))) if self._rows is None else list(self._rows)
+
+    @property
+    def _stored_sections(self) -> list[Section | None] | None:
+        stored = self._columns.sections
+        return None if stored is None else self._pick(stored)
+
+    @cached_property
+    def _logical_counts(self) -> Mapping[int, LogicalCount]:
+        from .packed import logical_counts
+
+        return logical_counts(self._columns)
+
+    @cached_property
+    def _row_of_name(self) -> dict[str, int]:
+        # Reversed, so that of two equal names the first row is the one found.
+        return {name: row for row, name in zip(reversed(range(len(self))), reversed(self.names), strict=True)}
+
+    @cached_property
+    def _row_of_path(self) -> dict[Path, int]:
+        return {self.path(row): row for row in reversed(range(len(self)))}
+
+    @cached_property
+    def _shared_sets(self) -> dict[int, list[int]]:
+        """Rows by storage, for the storages that several rows use."""
+        if self._columns.storages is None:
+            return {}
+        rows: dict[int, list[int]] = {}
+        for row, storage in enumerate(self.storages):
+            rows.setdefault(storage, []).append(row)
+        return {storage: members for storage, members in rows.items() if len(members) > 1}
+
+    def _extent(self, row: int) -> tuple[int, int]:
+        """First and one-past-last byte of a row in its storage."""
+        base = self._base_row(row)
+        starts, spans = self._columns.starts, self._columns.spans
+        begin = 0 if starts is None else starts[base]
+        return begin, begin + (self.nbytes[row] if spans is None else spans[base])
+
+    @cached_property
+    def _own_nbytes(self) -> dict[int, int]:
+        """For rows in shared storages: the bytes that no row before them (in storage order, the larger
+        first) has accounted for. A sweep over intervals; a strided view counts its own elements, and
+        never more than the part of the storage that is still unaccounted for.
+        """
+        own: dict[int, int] = {}
+        for members in self._shared_sets.values():
+            extents = {row: self._extent(row) for row in members}
+            covered = counted = end_of_cover = 0
+            for row in sorted(members, key=lambda row: (extents[row][0], -extents[row][1])):
+                begin, end = extents[row]
+                covered += max(0, end - max(begin, end_of_cover))
+                end_of_cover = max(end_of_cover, end)
+                own[row] = min(self.nbytes[row], covered - counted)
+                counted += own[row]
+        return own
+
+    def _prefixes(self, depth: int) -> list[str]:
+        return [".".join(name.split(".", depth)[:depth]) for name in self.names]
+
+    def _not_found(self, key: object) -> str:
+        import difflib
+
+        shown = key if isinstance(key, str) else repr(key)
+        close = difflib.get_close_matches(shown, self.names[:10_000], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"no tensor {shown!r} among {len(self):,}{hint}"
+
+
+_COLUMN_LISTS: Final[dict[str, Callable[[ParameterTable], list[Any]]]] = {
+    "name": lambda table: table.names,
+    "section": lambda table: table.sections,
+    "role": lambda table: table.roles,
+    "dtype": lambda table: table.dtypes,
+    "shape": lambda table: table.shapes,
+    "elements": lambda table: table.elements,
+    "parameters": lambda table: table.parameters,
+    "nbytes": lambda table: table.nbytes,
+    "storage": lambda table: table.storages,
+    "shared": lambda table: table.shared,
+    "trainable": lambda table: table.trainable,
+    "owner": lambda table: table.owners,
+    "file": lambda table: table.files,
+}
+_DIGITS: Final = re.compile(r"(\d+)")
+
+
+def natural_key(text: str) -> list[tuple[int, int | str]]:
+    """Sort key under which `layers.2` comes before `layers.10`."""
+    # isascii: '²' is a digit to the pattern and not to int(); 20 digits bound the cost of int().
+    return [
+        (0, int(part)) if part.isascii() and part.isdigit() and len(part) <= 20 else (1, part)
+        for part in _DIGITS.split(text)
+    ]
+
+
+def _sort_key(value: object) -> tuple[Any, ...]:
+    """Unknown (None) first; sections in their own order, dtypes by width, text naturally."""
+    if value is None:
+        return (0,)
+    if isinstance(value, Section):
+        return (1, list(Section).index(value))
+    if isinstance(value, str):
+        return (1, natural_key(value))
+    if isinstance(value, DType):
+        return (1, value.bits, value.name)
+    return (1, value)
+
+
+def _key_text(value: object) -> str:
+    return format_shape(value) if isinstance(value, tuple) else str(value)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, (DType, Section)):
+        return str(value)
+    return value
+
+
+def _as_tuple(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _any_glob(patterns: tuple[str, ...]) -> Callable[[str], object]:
+    joined = "|".join(fnmatch.translate(pattern) for pattern in patterns)
+    return re.compile(joined).match
