@@ -87,6 +87,7 @@ class ColumnsBuilder:
     sections: list[Section | None] = field(default_factory=list)
     trainable: list[bool | None] = field(default_factory=list)
     owners: list[str | None] = field(default_factory=list)
+    elements: list[int] = field(default_factory=list)
     _fresh: int = -1
 
     def add(
@@ -99,9 +100,11 @@ class ColumnsBuilder:
         section: Section | None = None,
         trainable: bool | None = None,
         owner: str | None = None,
+        elements: int | None = None,
     ) -> None:
         """Append one tensor. `storage` (not negative) with `start` says which bytes it shares with
-        others; without it the tensor has bytes of its own.
+        others; without it the tensor has bytes of its own. `elements` is for a tensor whose stored
+        elements are not those of its shape (0 for one made of others that are listed beside it).
         """
         if storage is None:
             storage, self._fresh = self._fresh, self._fresh - 1
@@ -112,6 +115,7 @@ class ColumnsBuilder:
         self.sections.append(section)
         self.trainable.append(trainable)
         self.owners.append(owner)
+        self.elements.append(ref.elements if elements is None else elements)
 
     def build(self) -> Columns:
         """The columns; the builder must not be used afterwards."""
@@ -121,7 +125,7 @@ class ColumnsBuilder:
             names=[dotted(path) for path in self.paths],
             shapes=[ref.shape for ref in refs],
             dtypes=[ref.dtype for ref in refs],
-            elements=[ref.elements for ref in refs],
+            elements=self.elements,
             nbytes=[ref.nbytes for ref in refs],
             locate=refs.__getitem__,
             paths=self.paths,
