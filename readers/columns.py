@@ -8,11 +8,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .dtypes import DType
 from .sections import Section
 from .tensor import TensorRef
+
+if TYPE_CHECKING:
+    from .moments import OptimizerGroups
 
 Value = TypeVar("Value")
 PathPart = str | int
@@ -68,6 +71,9 @@ class Columns:
 
     owners: list[str | None] | None = None
     """For optimizer state: the name of the parameter it belongs to."""
+
+    optimizer_groups: tuple[OptimizerGroups, ...] = ()
+    """Parameter groups of the optimizers among the rows."""
 
     quantization: Mapping[str, object] | None = None
     """The `quantization_config` (or like) of a config beside the weights: how packed weights count."""
@@ -157,6 +163,7 @@ def joined(parts: Sequence[Columns]) -> Columns:
         sections=_joined_optional([part.sections for part in parts], parts),
         trainable=_joined_optional([part.trainable for part in parts], parts),
         owners=_joined_optional([part.owners for part in parts], parts),
+        optimizer_groups=tuple(group for part in parts for group in part.optimizer_groups),
         quantization=next((part.quantization for part in parts if part.quantization), None),
     )
     if any(part.paths is not None for part in parts):

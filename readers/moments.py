@@ -1,0 +1,185 @@
+"""Optimizer state joined to the parameters it belongs to.
+
+torch keys optimizer state by numbers: position in the order in which parameters were handed to the
+optimizer. Where the file names them (`param_names`, or names as keys) they are believed; otherwise the order
+of the model's tensors is tried, and accepted only if every moment has the shape of its parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .columns import Columns, Path
+from .record_graph import mapping_pairs, sequence_items
+from .sections import Section, infer_section
+
+_WHOLE_MOMENTS: Final = frozenset(
+    {
+        "exp_avg",
+        "exp_avg_sq",
+        "max_exp_avg_sq",
+        "exp_inf",
+        "momentum_buffer",
+        "square_avg",
+        "grad_avg",
+        "acc_delta",
+        "sum",
+        "ax",
+        "prev",
+        "step_size",
+        "mu_product",
+    }
+)
+"""State that has the shape of its parameter (torch.optim); factored moments of other optimizers do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerGroups:
+    """The parameter groups of one optimizer."""
+
+    path: Path
+    """Where the optimizer's state dict lies in the checkpoint."""
+
+    ids: tuple[tuple[int | str, ...], ...]
+    """Parameter ids of each group, in order."""
+
+    names: dict[int | str, str]
+    """Names by id, where the file says (`param_names`)."""
+
+
+def groups_of(record: object, path: Path) -> OptimizerGroups:
+    """The groups of an optimizer's state dict."""
+    fields = {key: value for key, value in mapping_pairs(record) or () if isinstance(key, str)}
+    ids: list[tuple[int | str, ...]] = []
+    names: dict[int | str, str] = {}
+    for group in sequence_items(fields.get("param_groups")) or ():
+        entries = {key: value for key, value in mapping_pairs(group) or () if isinstance(key, str)}
+        members = tuple(
+            member
+            for member in sequence_items(entries.get("params")) or ()
+            if isinstance(member, (int, str)) and not isinstance(member, bool)
+        )
+        ids.append(members)
+        stored_names = sequence_items(entries.get("param_names")) or ()
+        if len(stored_names) == len(members):
+            names.update(
+                (member, name)
+                for member, name in zip(members, stored_names, strict=True)
+                if isinstance(name, str)
+            )
+    return OptimizerGroups(path, tuple(ids), names)
+
+
+def assign_owners(columns: Columns, optimizers: Sequence[OptimizerGroups]) -> list[str | None] | None:
+    """The parameter's display name for each row of optimizer state, where it can be told.
+
+    Returns:
+        One entry a row, or None when no row has an owner.
+    """
+    owners: list[str | None] = list(columns.owners or [None] * len(columns))
+    for optimizer in optimizers:
+        rows = _state_rows(columns, optimizer.path)
+        names = _owner_names(columns, optimizer, rows)
+        for row, identity in rows.items():
+            owners[row] = names.get(identity, owners[row])
+    return owners if any(owners) else None
+
+
+def _state_rows(columns: Columns, path: Path) -> dict[int, int | str]:
+    """Rows under `path.state.<id>`, with the id."""
+    start = (*path, "state")
+    depth = len(start)
+    return {
+        row: stored[depth]
+        for row, stored in enumerate(columns.paths or ())
+        if len(stored) > depth + 1 and stored[:depth] == start
+    }
+
+
+def _owner_names(
+    columns: Columns, optimizer: OptimizerGroups, rows: dict[int, int | str]
+) -> dict[int | str, str]:
+    if optimizer.names:
+        return _qualified(columns, optimizer.names)
+    used = set(rows.values())
+    text_ids = {identity: identity for identity in used if isinstance(identity, str)}
+    if text_ids:
+        return _qualified(columns, dict(text_ids))
+    moments: dict[int | str, tuple[int, ...]] = {}
+    for row, identity in rows.items():
+        if columns.names[row].rsplit(".", 1)[-1] in _WHOLE_MOMENTS:
+            moments.setdefault(identity, columns.shapes[row])
+    if not moments:
+        return {}
+    readings = [
+        reading
+        for candidates in _candidate_lists(columns)
+        for reading in _readings(columns, candidates, optimizer.ids)
+        if all(
+            identity in reading and columns.shapes[reading[identity]] == shape
+            for identity, shape in moments.items()
+        )
+    ]
+    # Several orders may fit; only what all of them agree on is told.
+    agreed = {
+        identity: row
+        for identity, row in (readings[0] if readings else {}).items()
+        if all(reading.get(identity) == row for reading in readings)
+    }
+    return {identity: columns.names[row] for identity, row in agreed.items()}
+
+
+def _qualified(columns: Columns, names: dict[int | str, str]) -> dict[int | str, str]:
+    """Names as the optimizer knows them, turned into display names of this table where they differ by
+    the place of the state dict.
+    """
+    by_last_part = {path[-1]: columns.names[row] for row, path in enumerate(columns.paths or ())}
+    known = set(columns.names)
+    return {
+        identity: name if name in known else str(by_last_part.get(name, name))
+        for identity, name in names.items()
+    }
+
+
+def _candidate_lists(columns: Columns) -> list[list[int]]:
+    """Rows that may be parameters, per state dict of the checkpoint: learned, floating point, and each
+    storage once, as `Module.parameters()` yields them.
+    """
+    lists: dict[Path, list[int]] = {}
+    taken: set[tuple[int, int]] = set()
+    for row, path in enumerate(columns.paths or ()):
+        section = columns.sections[row] if columns.sections else None
+        section = section or infer_section(columns.names[row], columns.dtypes[row])
+        if section is not Section.MODEL:
+            continue
+        if columns.storages is not None and columns.starts is not None:
+            place = (columns.storages[row], columns.starts[row])
+            if place in taken:
+                continue
+            taken.add(place)
+        lists.setdefault(path[:-1], []).append(row)
+    merged = [row for rows in lists.values() for row in rows]
+    return [rows for rows in lists.values()] + ([merged] if len(lists) > 1 else [])
+
+
+def _readings(
+    columns: Columns, candidates: list[int], groups: tuple[tuple[int | str, ...], ...]
+) -> list[dict[int | str, int]]:
+    """Ways in which the candidates may have been handed to the optimizer: in order, or matrices first
+    and vectors (biases, norms) in a later group without weight decay.
+    """
+    ids = [identity for group in groups for identity in group]
+    if len(ids) != len(candidates):
+        return []
+    orders = [candidates]
+    if len(groups) > 1:
+        matrices = [row for row in candidates if len(columns.shapes[row]) > 1]
+        vectors = [row for row in candidates if len(columns.shapes[row]) <= 1]
+        sizes = tuple(len(group) for group in groups if group)
+        if sizes == (len(matrices), len(vectors)):
+            orders.append(matrices + vectors)
+        if sizes == (len(vectors), len(matrices)):
+            orders.append(vectors + matrices)
+    return [dict(zip(ids, order, strict=True)) for order in orders]

@@ -1,0 +1,348 @@
+"""The walker: from a graph of inert records to rows, settings and progress.
+
+Tensors are found by the shape of the data, not by the class that wraps them: any mapping, sequence, module
+or object on the way to a tensor is descended into.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from .columns import Columns, ColumnsBuilder, Path
+from .findings import Finding, Severity
+from .limits import Deadline
+from .moments import OptimizerGroups, assign_owners, groups_of
+from .plain import to_plain
+from .record_graph import attributes, key_part, mapping_pairs, records_leading_to, sequence_items
+from .records import Call, Global
+from .sections import Section
+from .torch_rebuild import Rebuilt
+from .torch_storage import BadTensor
+from .training_state import is_description, is_optimizer_state, is_progress, section_of_key
+
+MAX_DEPTH: Final = 200
+"""Levels of nesting that are descended into; real checkpoints have about ten."""
+
+MAX_REVISITS: Final = 100_000
+"""Containers that may be listed again under another name (a dict saved twice is; a bomb is cut)."""
+
+MAX_FAULTS_TOLD: Final = 100
+"""Findings about single tensors before the rest is only counted."""
+
+
+class TensorReader(Protocol):
+    """How the walker's caller recognises and reads the records that are tensors."""
+
+    def is_tensor(self, record: object) -> bool:
+        """Whether a record describes a tensor or array; cheap."""
+        ...
+
+    def rebuild(self, record: object) -> Rebuilt:
+        """Read it. Raises `BadTensor` when nothing can be told about it."""
+        ...
+
+
+@dataclass(slots=True)
+class Walked:
+    """What a graph of records holds."""
+
+    columns: Columns
+    metadata: dict[str, object]
+    hyperparameters: dict[str, object]
+    progress: dict[str, int | float]
+    findings: list[Finding]
+
+
+@dataclass(slots=True)
+class _Visit:
+    record: object
+    path: Path
+    section: Section | None
+
+
+@dataclass(slots=True)
+class _Leave:
+    """Marks the way back out of a container."""
+
+    record: object
+
+
+@dataclass(slots=True)
+class Walker:
+    """One walk over one graph; call `walk` once."""
+
+    reader: TensorReader
+    deadline: Deadline
+    file: str
+    builder: ColumnsBuilder = field(default_factory=ColumnsBuilder)
+    metadata: dict[str, object] = field(default_factory=dict)
+    hyperparameters: dict[str, object] = field(default_factory=dict)
+    progress: dict[str, int | float] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    _pending: list[_Visit | _Leave] = field(default_factory=list)
+    _inside: set[int] = field(default_factory=set)
+    _seen: set[int] = field(default_factory=set)
+    _revisits: int = 0
+    _faults: int = 0
+    _leading: set[int] = field(default_factory=set)
+    _optimizers: list[OptimizerGroups] = field(default_factory=list)
+    _state_scalars: dict[Path, dict[str, list[int | float]]] = field(default_factory=dict)
+
+    def walk(self, root: object, prefix: Path = (), section: Section | None = None) -> Walked:
+        """List everything below `root`.
+
+        Args:
+            root: the object of a pickle.
+            prefix: path parts put before every name.
+            section: what everything belongs to, or None to let keys and names decide.
+        """
+        self._leading = records_leading_to(root, self.reader.is_tensor)
+        if self.reader.is_tensor(root):
+            self._add_tensor(_Visit(root, prefix or ("tensor",), section))
+        else:
+            self._visit_root(root, prefix, section)
+        steps = 0
+        while self._pending:
+            visit = self._pending.pop()
+            if isinstance(visit, _Leave):
+                self._inside.discard(id(visit.record))
+                continue
+            self._descend(visit)
+            steps += 1
+            if steps & 0xFFFF == 0:
+                self.deadline.check()
+        if self._faults > MAX_FAULTS_TOLD:
+            self._find(
+                "tensors-unreadable", f"{self._faults - MAX_FAULTS_TOLD:,} more tensors are unreadable"
+            )
+        self._finish_optimizers()
+        columns = self.builder.build()
+        if self._optimizers:
+            columns.owners = assign_owners(columns, self._optimizers)
+            columns.optimizer_groups = tuple(self._optimizers)
+        return Walked(columns, self.metadata, self.hyperparameters, self.progress, self.findings)
+
+    def _visit_root(self, root: object, prefix: Path, section: Section | None) -> None:
+        if is_optimizer_state(root):
+            section = Section.OPTIMIZER
+        if id(root) in self._leading or mapping_pairs(root) is not None:
+            self._pending.append(_Visit(root, prefix, section))
+        elif root is not None:
+            self.hyperparameters["object"] = to_plain(root)
+
+    def _descend(self, visit: _Visit) -> None:
+        record = visit.record
+        if self.reader.is_tensor(record):
+            self._add_tensor(visit)
+            return
+        if not self._enter(visit):
+            return
+        self._pending.append(_Leave(record))
+        first_new = len(self._pending)
+        if _is_module(record):
+            self._open_module(visit)
+        else:
+            self._open_container(visit)
+        # The stack gives back the last first: names come out in the order they were stored.
+        self._pending[first_new:] = reversed(self._pending[first_new:])
+
+    def _enter(self, visit: _Visit) -> bool:
+        """Whether a container may be descended into; if not, a finding says why."""
+        identity = id(visit.record)
+        if identity in self._inside:
+            self._find("cycle", "an object contains itself: the repetition is not listed", visit.path)
+            return False
+        if len(visit.path) > MAX_DEPTH:
+            self._find(
+                "nesting-depth", f"what is nested deeper than {MAX_DEPTH} levels is not listed", visit.path
+            )
+            return False
+        if identity in self._seen:
+            self._revisits += 1
+            if self._revisits > MAX_REVISITS:
+                if self._revisits == MAX_REVISITS + 1:
+                    self._find(
+                        "repetition-limit",
+                        f"containers used again more than {MAX_REVISITS:,} times are not listed again",
+                        visit.path,
+                    )
+                return False
+        self._seen.add(identity)
+        self._inside.add(identity)
+        return True
+
+    def _open_container(self, visit: _Visit) -> None:
+        record, path = visit.record, visit.path
+        if is_optimizer_state(record):
+            self._optimizers.append(groups_of(record, path))
+        pairs = mapping_pairs(record)
+        if pairs is not None:
+            for key, value in pairs:
+                self._take(value, path, key, visit.section)
+            self._keep_versions(record, path)
+        for index, item in enumerate(sequence_items(record) or ()):
+            self._take(item, path, index, visit.section)
+        if isinstance(record, Call) and pairs is None:
+            for index, item in enumerate(sequence_items(record.args) or ()):
+                if id(item) in self._leading or self.reader.is_tensor(item):
+                    self._take(item, path, index, visit.section)
+        if isinstance(record, Call) and not _is_plain_mapping(record):
+            self._open_attributes(record, visit)
+
+    def _open_attributes(self, record: Call, visit: _Visit) -> None:
+        pairs = attributes(record)
+        for key, value in pairs:
+            self._take(value, visit.path, key, visit.section)
+        if not pairs and (id(record.state) in self._leading or self.reader.is_tensor(record.state)):
+            for index, item in enumerate(sequence_items(record.state) or (record.state,)):
+                self._take(item, visit.path, index, visit.section)
+
+    def _open_module(self, visit: _Visit) -> None:
+        """An `nn.Module`: parameters, buffers and children under the names a state dict would give."""
+        assert isinstance(visit.record, Call)  # noqa: S101 - _is_module says so
+        facts: dict[str, object] = {"class": _class_name(visit.record)}
+        for key, value in attributes(visit.record):
+            if key in ("_parameters", "_buffers"):
+                section = Section.MODEL if key == "_parameters" else Section.BUFFER
+                for name, tensor in mapping_pairs(value) or ():
+                    if self.reader.is_tensor(tensor):
+                        self._pending.append(_Visit(tensor, (*visit.path, key_part(name)), section))
+            elif key == "_modules":
+                for name, module in mapping_pairs(value) or ():
+                    if isinstance(module, Call):
+                        self._pending.append(_Visit(module, (*visit.path, key_part(name)), visit.section))
+            elif id(value) in self._leading or self.reader.is_tensor(value):
+                self._pending.append(_Visit(value, (*visit.path, key_part(key)), Section.OTHER))
+            elif isinstance(key, str) and _is_setting(key, value):
+                facts[key] = to_plain(value)
+        modules = self.hyperparameters.setdefault("modules", {})
+        if isinstance(modules, dict):
+            modules[".".join(map(str, visit.path))] = facts
+
+    def _take(self, value: object, path: Path, key: object, section: Section | None) -> None:
+        """One entry of a container: on towards its tensors, or among the settings."""
+        if section is None:
+            section = section_of_key(key, value)
+        part = key_part(key)
+        if self.reader.is_tensor(value) or id(value) in self._leading:
+            self._pending.append(_Visit(value, (*path, part), section))
+        elif value is not None:
+            self._keep_setting(value, path, part, section)
+
+    def _add_tensor(self, visit: _Visit) -> None:
+        try:
+            built = self.reader.rebuild(visit.record)
+        except BadTensor as fault:
+            self._tell_fault(fault, visit.path, "is not listed")
+            return
+        if built.fault is not None:
+            self._tell_fault(built.fault, visit.path, "has no readable values")
+        self.builder.add(
+            visit.path,
+            built.ref,
+            storage=built.storage,
+            start=built.start,
+            section=visit.section,
+            trainable=built.requires_grad if built.is_parameter or built.requires_grad else None,
+            elements=0 if built.is_shell else None,
+        )
+        if len(visit.path) <= MAX_DEPTH:
+            self._pending += [
+                _Visit(record, (*visit.path, name), visit.section) for name, record in reversed(built.parts)
+            ]
+
+    def _keep_setting(self, value: object, path: Path, part: str | int, section: Section | None) -> None:
+        if not path and isinstance(part, str):
+            if is_progress(part, value) and isinstance(value, (int, float)):
+                self.progress[part] = value
+                return
+            if is_description(part, value):
+                self.metadata[part] = to_plain(value)
+                return
+        if section is Section.OPTIMIZER and len(path) >= 2 and path[-2] == "state":
+            if isinstance(value, (int, float)):
+                scalars = self._state_scalars.setdefault(path[:-2], {})
+                scalars.setdefault(str(part), []).append(value)
+            return
+        home = (
+            self.metadata
+            if section is Section.OTHER and not _is_schedule(path, part)
+            else self.hyperparameters
+        )
+        for step in path:
+            inner = home.setdefault(str(step), {})
+            if not isinstance(inner, dict):
+                return
+            home = inner
+        home[str(part)] = to_plain(value)
+
+    def _keep_versions(self, record: object, path: Path) -> None:
+        """A state dict carries the version of each module; worth showing where one is not 1."""
+        for key, value in attributes(record):
+            if key == "_metadata":
+                versions = {
+                    str(module): dict_of.get("version")
+                    for module, facts in mapping_pairs(value) or ()
+                    if isinstance(module, str) and (dict_of := dict(_text_pairs(facts)))
+                }
+                raised = {module: version for module, version in versions.items() if version not in (None, 1)}
+                if raised:
+                    name = ".".join([*map(str, path), "module_versions"])
+                    self.metadata[name] = raised
+
+    def _finish_optimizers(self) -> None:
+        for path, scalars in self._state_scalars.items():
+            for name, values in scalars.items():
+                low, high = min(values), max(values)
+                if name == "step" and low == high:
+                    self.progress.setdefault("optimizer_step", low)
+                home = self.hyperparameters.setdefault(".".join(map(str, path)) or "optimizer", {})
+                if isinstance(home, dict):
+                    home[f"state.{name}"] = low if low == high else {"min": low, "max": high}
+
+    def _tell_fault(self, fault: BadTensor, path: Path, consequence: str) -> None:
+        self._faults += 1
+        if self._faults <= MAX_FAULTS_TOLD:
+            self._find(fault.code, f"this tensor {consequence}: {fault.message}", path)
+
+    def _find(self, code: str, message: str, path: Path = ()) -> None:
+        name = ".".join(map(str, path[:MAX_DEPTH])) if path else None
+        self.findings.append(Finding(code, Severity.ERROR, message, self.file, tensor=name))
+
+
+def _is_module(record: object) -> bool:
+    if not isinstance(record, Call):
+        return False
+    keys = {key for key, _ in attributes(record) if isinstance(key, str)}
+    return "_parameters" in keys and "_modules" in keys
+
+
+def _is_plain_mapping(record: Call) -> bool:
+    return isinstance(record.function, Global) and record.function.module in (
+        "collections",
+        "builtins",
+        "__builtin__",
+    )
+
+
+def _class_name(record: Call) -> str:
+    source = record.function if isinstance(record.function, Global) else record.args
+    if isinstance(record.args, tuple) and record.args and isinstance(record.args[0], Global):
+        constructor = isinstance(source, Global) and source.module in ("copyreg", "copy_reg")
+        source = record.args[0] if constructor else source
+    return source.qualified if isinstance(source, Global) else "?"
+
+
+def _is_setting(key: str, value: object) -> bool:
+    """Attributes of a module that someone set: its sizes and switches, not its bookkeeping."""
+    return not key.startswith("_") and isinstance(value, (int, float, str, bool, tuple)) and key != "training"
+
+
+def _is_schedule(path: Path, part: str | int) -> bool:
+    word = str(path[0] if path else part).lower()
+    return "scheduler" in word or "scaler" in word
+
+
+def _text_pairs(record: object) -> list[tuple[str, object]]:
+    return [(key, value) for key, value in mapping_pairs(record) or () if isinstance(key, str)]
