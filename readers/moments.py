@@ -161,7 +161,7 @@ def _candidate_lists(columns: Columns) -> list[list[int]]:
             taken.add(place)
         lists.setdefault(path[:-1], []).append(row)
     merged = [row for rows in lists.values() for row in rows]
-    return [rows for rows in lists.values()] + ([merged] if len(lists) > 1 else [])
+    return list(lists.values()) + ([merged] if len(lists) > 1 else [])
 
 
 def _readings(

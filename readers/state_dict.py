@@ -17,9 +17,10 @@ from .plain import to_plain
 from .record_graph import attributes, key_part, mapping_pairs, records_leading_to, sequence_items
 from .records import Call, Global
 from .sections import Section
+from .settings import Settings
 from .torch_rebuild import Rebuilt
 from .torch_storage import BadTensor
-from .training_state import is_description, is_optimizer_state, is_progress, section_of_key
+from .training_state import is_optimizer_state, section_of_key
 
 MAX_DEPTH: Final = 200
 """Levels of nesting that are descended into; real checkpoints have about ten."""
@@ -76,9 +77,7 @@ class Walker:
     deadline: Deadline
     file: str
     builder: ColumnsBuilder = field(default_factory=ColumnsBuilder)
-    metadata: dict[str, object] = field(default_factory=dict)
-    hyperparameters: dict[str, object] = field(default_factory=dict)
-    progress: dict[str, int | float] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
     findings: list[Finding] = field(default_factory=list)
     _pending: list[_Visit | _Leave] = field(default_factory=list)
     _inside: set[int] = field(default_factory=set)
@@ -87,7 +86,6 @@ class Walker:
     _faults: int = 0
     _leading: set[int] = field(default_factory=set)
     _optimizers: list[OptimizerGroups] = field(default_factory=list)
-    _state_scalars: dict[Path, dict[str, list[int | float]]] = field(default_factory=dict)
 
     def walk(self, root: object, prefix: Path = (), section: Section | None = None) -> Walked:
         """List everything below `root`.
@@ -116,12 +114,13 @@ class Walker:
             self._find(
                 "tensors-unreadable", f"{self._faults - MAX_FAULTS_TOLD:,} more tensors are unreadable"
             )
-        self._finish_optimizers()
+        self.settings.finish()
         columns = self.builder.build()
         if self._optimizers:
             columns.owners = assign_owners(columns, self._optimizers)
             columns.optimizer_groups = tuple(self._optimizers)
-        return Walked(columns, self.metadata, self.hyperparameters, self.progress, self.findings)
+        settings = self.settings
+        return Walked(columns, settings.metadata, settings.hyperparameters, settings.progress, self.findings)
 
     def _visit_root(self, root: object, prefix: Path, section: Section | None) -> None:
         if is_optimizer_state(root):
@@ -129,7 +128,7 @@ class Walker:
         if id(root) in self._leading or mapping_pairs(root) is not None:
             self._pending.append(_Visit(root, prefix, section))
         elif root is not None:
-            self.hyperparameters["object"] = to_plain(root)
+            self.settings.hyperparameters["object"] = to_plain(root)
 
     def _descend(self, visit: _Visit) -> None:
         record = visit.record
@@ -200,7 +199,7 @@ class Walker:
 
     def _open_module(self, visit: _Visit) -> None:
         """An `nn.Module`: parameters, buffers and children under the names a state dict would give."""
-        assert isinstance(visit.record, Call)  # noqa: S101 - _is_module says so
+        assert isinstance(visit.record, Call)
         facts: dict[str, object] = {"class": _class_name(visit.record)}
         for key, value in attributes(visit.record):
             if key in ("_parameters", "_buffers"):
@@ -216,9 +215,7 @@ class Walker:
                 self._pending.append(_Visit(value, (*visit.path, key_part(key)), Section.OTHER))
             elif isinstance(key, str) and _is_setting(key, value):
                 facts[key] = to_plain(value)
-        modules = self.hyperparameters.setdefault("modules", {})
-        if isinstance(modules, dict):
-            modules[".".join(map(str, visit.path))] = facts
+        self.settings.keep_module(visit.path, facts)
 
     def _take(self, value: object, path: Path, key: object, section: Section | None) -> None:
         """One entry of a container: on towards its tensors, or among the settings."""
@@ -228,7 +225,7 @@ class Walker:
         if self.reader.is_tensor(value) or id(value) in self._leading:
             self._pending.append(_Visit(value, (*path, part), section))
         elif value is not None:
-            self._keep_setting(value, path, part, section)
+            self.settings.keep(value, (*path, part), section)
 
     def _add_tensor(self, visit: _Visit) -> None:
         try:
@@ -252,31 +249,6 @@ class Walker:
                 _Visit(record, (*visit.path, name), visit.section) for name, record in reversed(built.parts)
             ]
 
-    def _keep_setting(self, value: object, path: Path, part: str | int, section: Section | None) -> None:
-        if not path and isinstance(part, str):
-            if is_progress(part, value) and isinstance(value, (int, float)):
-                self.progress[part] = value
-                return
-            if is_description(part, value):
-                self.metadata[part] = to_plain(value)
-                return
-        if section is Section.OPTIMIZER and len(path) >= 2 and path[-2] == "state":
-            if isinstance(value, (int, float)):
-                scalars = self._state_scalars.setdefault(path[:-2], {})
-                scalars.setdefault(str(part), []).append(value)
-            return
-        home = (
-            self.metadata
-            if section is Section.OTHER and not _is_schedule(path, part)
-            else self.hyperparameters
-        )
-        for step in path:
-            inner = home.setdefault(str(step), {})
-            if not isinstance(inner, dict):
-                return
-            home = inner
-        home[str(part)] = to_plain(value)
-
     def _keep_versions(self, record: object, path: Path) -> None:
         """A state dict carries the version of each module; worth showing where one is not 1."""
         for key, value in attributes(record):
@@ -289,17 +261,7 @@ class Walker:
                 raised = {module: version for module, version in versions.items() if version not in (None, 1)}
                 if raised:
                     name = ".".join([*map(str, path), "module_versions"])
-                    self.metadata[name] = raised
-
-    def _finish_optimizers(self) -> None:
-        for path, scalars in self._state_scalars.items():
-            for name, values in scalars.items():
-                low, high = min(values), max(values)
-                if name == "step" and low == high:
-                    self.progress.setdefault("optimizer_step", low)
-                home = self.hyperparameters.setdefault(".".join(map(str, path)) or "optimizer", {})
-                if isinstance(home, dict):
-                    home[f"state.{name}"] = low if low == high else {"min": low, "max": high}
+                    self.settings.metadata[name] = raised
 
     def _tell_fault(self, fault: BadTensor, path: Path, consequence: str) -> None:
         self._faults += 1
@@ -337,11 +299,6 @@ def _class_name(record: Call) -> str:
 def _is_setting(key: str, value: object) -> bool:
     """Attributes of a module that someone set: its sizes and switches, not its bookkeeping."""
     return not key.startswith("_") and isinstance(value, (int, float, str, bool, tuple)) and key != "training"
-
-
-def _is_schedule(path: Path, part: str | int) -> bool:
-    word = str(path[0] if path else part).lower()
-    return "scheduler" in word or "scaler" in word
 
 
 def _text_pairs(record: object) -> list[tuple[str, object]]:

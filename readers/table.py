@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from .columns import Columns, LogicalCount, Path
 from .dtypes import DType
@@ -307,7 +307,13 @@ class ParameterTable:
     def __contains__(self, key: object) -> bool:
         return key in self._row_of_name or key in self._row_of_path
 
-    def __getitem__(self, key: str | int | slice | Path) -> Any:
+    @overload
+    def __getitem__(self, key: str | int | Path) -> NamedTensor: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> ParameterTable: ...
+
+    def __getitem__(self, key: str | int | slice | Path) -> NamedTensor | ParameterTable:
         """A row by display name, by stored path or by number; a slice gives a table."""
         if isinstance(key, slice):
             return self._take(range(len(self))[key])

@@ -68,7 +68,7 @@ class TensorRebuilder:
             storage = self._storages.find_parts(
                 record.storage_class, record.key, record.location, record.numel
             )
-            return _view(
+            return strided_view(
                 storage,
                 storage.dtype,
                 record.storage_offset,
@@ -96,7 +96,7 @@ class TensorRebuilder:
             return self.rebuild(record)
         if not isinstance(record, Call) or not is_tensor(record):
             raise BadTensor("tensor-arguments", "a tensor is expected here, and something else is stored")
-        assert isinstance(record.function, Global)  # noqa: S101 - is_tensor says so
+        assert isinstance(record.function, Global)
         if not isinstance(record.args, tuple):
             raise BadTensor("tensor-arguments", f"the arguments of {record.function.name} are not a tuple")
         reader = _FUNCTIONS[record.function.module, record.function.name]
@@ -105,7 +105,7 @@ class TensorRebuilder:
     def strided(self, args: tuple[object, ...]) -> Rebuilt:
         """`(storage, offset, size, stride[, requires_grad, hooks[, metadata]])`."""
         storage = self._storages.find(_argument(args, 0))
-        built = _view(storage, storage.dtype, args[1], *_size_and_stride(args), _flag(args, 4))
+        built = strided_view(storage, storage.dtype, args[1], *_size_and_stride(args), _flag(args, 4))
         return _with_lazy_bits(built, args[6] if len(args) > 6 else None)
 
     def strided_with_dtype(self, args: tuple[object, ...]) -> Rebuilt:
@@ -115,13 +115,13 @@ class TensorRebuilder:
         size, stride = _size_and_stride(args)
         if isinstance(args[6], Global) and args[6].name == "float4_e2m1fn_x2":
             return _view_of_pairs(storage, dtype, args[1], size, stride, _flag(args, 4))
-        built = _view(storage, dtype, args[1], size, stride, _flag(args, 4))
+        built = strided_view(storage, dtype, args[1], size, stride, _flag(args, 4))
         return _with_lazy_bits(built, args[7] if len(args) > 7 else None)
 
     def quantised(self, args: tuple[object, ...]) -> Rebuilt:
         """`(storage, offset, size, stride, quantizer, requires_grad, hooks)`."""
         storage = self._storages.find(_argument(args, 0))
-        built = _view(storage, storage.dtype, args[1], *_size_and_stride(args), _flag(args, 5))
+        built = strided_view(storage, storage.dtype, args[1], *_size_and_stride(args), _flag(args, 5))
         quantization, parts = _quantizer(_argument(args, 4), built.ref.shape)
         built.parts = parts
         if quantization is not None:
@@ -175,13 +175,13 @@ def _dtype(record: object) -> DType:
     return dtype
 
 
-def _view(
+def strided_view(
     storage: Storage, dtype: DType, offset: object, size: object, stride: object, requires_grad: bool | None
 ) -> Rebuilt:
     """A strided view of a storage, checked against its bounds in unbounded integers."""
     shape = dimensions(size)
     ref = TensorRef(None, 0, dtype, shape, problem=storage.problem)
-    built = Rebuilt(ref, requires_grad=requires_grad)
+    built = Rebuilt(ref, requires_grad=requires_grad, fault=storage.fault)
     try:
         strides = dimensions(stride)
         first = dimensions((offset,))[0]
@@ -215,7 +215,7 @@ def _view_of_pairs(
     storage: Storage, dtype: DType, offset: object, size: object, stride: object, requires_grad: bool | None
 ) -> Rebuilt:
     """float4_e2m1fn_x2: torch counts pairs; the logical last dimension is twice as long."""
-    built = _view(storage, UNTYPED, offset, size, stride, requires_grad)
+    built = strided_view(storage, UNTYPED, offset, size, stride, requires_grad)
     shape = built.ref.shape
     logical = (*shape[:-1], 2 * shape[-1]) if shape else (2,)
     problem = built.ref.problem

@@ -12,7 +12,7 @@ from .tensor import ByteOrder
 from .torch_types import UNTYPED, storage_dtype
 
 
-class BadTensor(Exception):  # noqa: N818
+class BadTensor(Exception):
     """The fields of one tensor or storage contradict each other; never leaves the readers.
 
     The tensor is listed without values and the message becomes a finding.
@@ -54,12 +54,18 @@ class Storage:
     nbytes: int
     byteorder: ByteOrder = "little"
     problem: str | None = None
+    """Why it has no bytes, or None."""
+
+    fault: BadTensor | None = None
+    """Set where it should have bytes and has not."""
+
     start: int = 0
     """Byte offset in the shared bytes, for a storage that is a view of another."""
 
-    def failing(self, problem: str) -> Storage:
-        """The same storage without values."""
-        return replace(self, source=None, problem=problem)
+    @classmethod
+    def failing(cls, number: int, dtype: DType, nbytes: int, fault: BadTensor) -> Storage:
+        """A storage whose bytes are missing or wrong; its tensors are listed without values."""
+        return cls(number, dtype, None, nbytes, problem=fault.message, fault=fault)
 
 
 class StorageFinder(Protocol):

@@ -64,8 +64,6 @@ def torch_dtype(record: object) -> DType | None:
     return DTYPES.get(_DTYPE_ALIASES.get(record.name, record.name))
 
 
-def stored_units(dtype: DType, logical: int) -> int:
-    """What torch counts as elements of a storage: bytes for the sub-byte quantised types (their numel
-    in the persistent id is a number of bytes), elements otherwise.
-    """
-    return dtype.span(logical) if dtype.is_packed else logical
+def torch_dtype_names() -> frozenset[str]:
+    """Every name under `torch.` that means an element type."""
+    return frozenset(DTYPES) | frozenset(_DTYPE_ALIASES)

@@ -1,0 +1,144 @@
+"""What a pickle would import and call, told as facts. No verdict: the word `safe` is not used."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .entry import PickleImport
+from .findings import Finding, Severity
+from .pickle_machine import PickleStream
+from .torch_types import torch_dtype_names
+
+# Names that torch.load(weights_only=True) maps to constructors of data
+# (torch/_weights_only_unpickler.py, `_get_allowed_globals`), and numpy's own array constructors.
+_DATA_NAMES: Final = frozenset(
+    {
+        ("collections", "OrderedDict"),
+        ("collections", "Counter"),
+        ("collections", "defaultdict"),
+        ("_codecs", "encode"),
+        ("argparse", "Namespace"),
+        ("datetime", "datetime"),
+        ("datetime", "date"),
+        ("datetime", "timedelta"),
+        ("pathlib", "Path"),
+        ("pathlib", "PosixPath"),
+        ("pathlib", "WindowsPath"),
+        ("types", "SimpleNamespace"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("torch.serialization", "_get_layout"),
+        ("torch", "Size"),
+        ("torch", "device"),
+        ("torch", "Tensor"),
+        ("torch.nn.parameter", "Parameter"),
+        ("torch.nn.parameter", "Buffer"),
+        ("torch.nn.parameter", "UninitializedParameter"),
+        ("torch._tensor", "_rebuild_from_type_v2"),
+        ("torch.distributed.tensor", "DTensor"),
+    }
+)
+_TORCH_CONSTANTS: Final = frozenset(
+    {
+        "strided",
+        "sparse_coo",
+        "per_tensor_affine",
+        "per_channel_affine",
+        "per_channel_affine_float_qparams",
+        "per_tensor_symmetric",
+        "per_channel_symmetric",
+        "contiguous_format",
+        "preserve_format",
+        "channels_last",
+    }
+)
+_DATA_MODULES: Final = frozenset({"torch._utils"})
+_BUILTIN_DATA: Final = frozenset(
+    {"set", "frozenset", "bytearray", "complex", "slice", "object", "dict", "list", "int"}
+)
+_RUNS_CODE_MODULES: Final = frozenset(
+    {
+        "os",
+        "posix",
+        "nt",
+        "subprocess",
+        "sys",
+        "socket",
+        "shutil",
+        "runpy",
+        "importlib",
+        "ctypes",
+        "pty",
+        "pickle",
+    }
+)
+_RUNS_CODE_BUILTINS: Final = frozenset(
+    {"eval", "exec", "compile", "open", "getattr", "setattr", "__import__", "apply", "execfile", "globals"}
+)
+_NAMES_TOLD: Final = 8
+
+
+def is_data_only(module: str, name: str) -> bool:
+    """Whether torch's own restricted loader (or numpy's) builds only data from this name."""
+    if (module, name) in _DATA_NAMES or module in _DATA_MODULES:
+        return name.startswith("_rebuild") if module in _DATA_MODULES else True
+    if module in ("builtins", "__builtin__"):
+        return name in _BUILTIN_DATA
+    if module in ("torch", "torch.cuda", "torch.storage"):
+        return name.endswith("Storage") or name in _TORCH_CONSTANTS or name in torch_dtype_names()
+    return module.startswith("numpy.dtypes") or module == "ml_dtypes"
+
+
+def runs_code(module: str, name: str) -> bool:
+    """Whether calling this name is known to reach the system or to run code."""
+    if module in ("builtins", "__builtin__"):
+        return name.split(".", maxsplit=1)[0] in _RUNS_CODE_BUILTINS
+    return module.split(".", maxsplit=1)[0] in _RUNS_CODE_MODULES
+
+
+def report_imports(
+    stream: PickleStream, file: str, label: str = ""
+) -> tuple[list[PickleImport], list[Finding]]:
+    """The imports of one stream, and findings for those that are more than data."""
+    imports = [
+        PickleImport(module, name, offset, called, label) for module, name, offset, called in stream.imports
+    ]
+    foreign = [one for one in imports if not is_data_only(one.module, one.name)]
+    dangerous = [one for one in foreign if runs_code(one.module, one.name)]
+    findings = []
+    if dangerous:
+        findings.append(
+            Finding(
+                "pickle-runs-code",
+                Severity.WARNING,
+                f"the pickle names {_listed(dangerous)}: its own loader would run code with it; "
+                "nothing was run here",
+                file,
+                dangerous[0].offset,
+            )
+        )
+    others = [one for one in foreign if one not in dangerous]
+    if others:
+        findings.append(
+            Finding(
+                "pickle-imports",
+                Severity.INFO,
+                f"the pickle names {_listed(others)}: its own loader would import "
+                f"{'them' if len(others) > 1 else 'it'}; nothing was imported here",
+                file,
+                others[0].offset,
+            )
+        )
+    return imports, findings
+
+
+def _listed(imports: list[PickleImport]) -> str:
+    names = [f"{one.module}.{one.name}" for one in imports[:_NAMES_TOLD]]
+    more = len(imports) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")

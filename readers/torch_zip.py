@@ -1,0 +1,88 @@
+"""The torch zip format: what `torch.save` has written since 1.6, and TorchScript archives."""
+
+from __future__ import annotations
+
+from .columns import Columns, ColumnsBuilder, joined
+from .entry import Checkpoint
+from .errors import ParamInspectError
+from .findings import Finding, Severity
+from .pickle_machine import PickleBudget
+from .pickle_report import report_imports
+from .pickled_tensors import PickledTensors
+from .registry import OpenContext
+from .sections import Section
+from .source import ByteSource
+from .state_dict import Walker
+from .table import ParameterTable
+from .torch_archive import ArchiveStorages, TorchArchive, torch_archive, walk_archive
+from .zip_archive import open_archive
+
+_TEXT_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
+
+
+def recognises(source: ByteSource, head: bytes) -> bool:
+    """A zip archive with a `data.pkl` in it, one folder deep in whole files."""
+    # The name of the first member stands in the first local header.
+    if b"data.pkl" in head[:300]:
+        return True
+    from .limits import DEFAULT_LIMITS
+
+    try:
+        names = open_archive(source, DEFAULT_LIMITS).by_name
+    except ParamInspectError:
+        # A damaged archive: torch's own padding field tells its files from other zips.
+        return b"FB" in head[:300] and b"ZZZZ" in head[:300]
+    return any(name == "data.pkl" or name.endswith("/data.pkl") for name in names)
+
+
+def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
+    """Read the pickle of a torch archive; storages are found, not read."""
+    archive = open_archive(source, context.limits)
+    found = torch_archive(archive, source)
+    walked, stream = walk_archive(found, source, context.limits, context.deadline)
+    imports, import_findings = report_imports(stream, source.name, found.root + "data.pkl")
+    columns = walked.columns
+    is_script = found.root + "constants.pkl" in archive.by_name
+    findings = [*archive.findings, *walked.findings, *import_findings]
+    if is_script:
+        columns = joined([columns, _constants(found, source, context, findings)])
+        columns.files = None
+        findings.append(_program(found, source))
+    for record in _TEXT_RECORDS:
+        text = found.text(record)
+        if text is not None:
+            walked.metadata[f"archive.{record.lstrip('.')}"] = text
+    return Checkpoint(
+        context.location,
+        "TorchScript" if is_script else "torch zip",
+        ParameterTable(columns),
+        metadata=walked.metadata,
+        hyperparameters=walked.hyperparameters,
+        progress=walked.progress,
+        findings=tuple(findings),
+        imports=tuple(imports),
+    )
+
+
+def _constants(
+    found: TorchArchive, source: ByteSource, context: OpenContext, findings: list[Finding]
+) -> Columns:
+    """Tensors that the program of a TorchScript archive has as literals."""
+    stream, pickle_source = found.pickle("constants.pkl", PickleBudget(context.limits, context.deadline))
+    reader = PickledTensors(ArchiveStorages(found, "constants"), pickle_source)
+    if not isinstance(stream.root, tuple) or not stream.root:
+        return ColumnsBuilder().build()
+    walked = Walker(reader, context.deadline, source.name).walk(stream.root, ("constants",), Section.OTHER)
+    findings += walked.findings
+    return walked.columns
+
+
+def _program(found: TorchArchive, source: ByteSource) -> Finding:
+    code = [name for name in found.names() if name.startswith("code/") and name.endswith(".py")]
+    listed = ", ".join(code[:3]) + (f" and {len(code) - 3} more" if len(code) > 3 else "")
+    return Finding(
+        "program-inside",
+        Severity.INFO,
+        f"this archive holds a program beside its tensors: {len(code)} files of TorchScript code ({listed})",
+        source.name,
+    )
