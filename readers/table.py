@@ -261,10 +261,32 @@ class ParameterTable:
     def shared(self) -> list[bool]:
         """Whether another tensor of this table uses some of the same bytes."""
         flags = [False] * len(self)
-        for rows in self._shared_sets.values():
+        for rows in self.overlaps:
             for row in rows:
-                flags[row] = bool(self.shared_rows(row))
+                flags[row] = True
         return flags
+
+    @cached_property
+    def overlaps(self) -> list[list[int]]:
+        """Tied and shared tensors: sets of rows that use some of the same bytes, each in row order.
+
+        Every row of a set overlaps at least one other of it.
+        """
+        sets: list[list[int]] = []
+        for members in self._shared_sets.values():
+            extents = {row: self._extent(row) for row in members}
+            end_of_set = -1
+            opened: list[list[int]] = []
+            for row in sorted(members, key=extents.__getitem__):
+                begin, end = extents[row]
+                if begin == end:
+                    continue
+                if begin >= end_of_set:
+                    opened.append([])
+                opened[-1].append(row)
+                end_of_set = max(end_of_set, end)
+            sets += [sorted(rows) for rows in opened if len(rows) > 1]
+        return sorted(sets)
 
     # --- single rows ---
 
@@ -316,7 +338,7 @@ class ParameterTable:
     def __getitem__(self, key: str | int | slice | Path) -> NamedTensor | ParameterTable:
         """A row by display name, by stored path or by number; a slice gives a table."""
         if isinstance(key, slice):
-            return self._take(range(len(self))[key])
+            return self.take(range(len(self))[key])
         if isinstance(key, int):
             return NamedTensor(self, range(len(self))[key])
         row = self._row_of_name.get(key) if isinstance(key, str) else self._row_of_path.get(key)
@@ -335,9 +357,7 @@ class ParameterTable:
         """
         import numpy as np
 
-        if name not in _COLUMN_LISTS:
-            raise KeyError(f"no column {name!r}; there are {', '.join(COLUMN_NAMES)}")
-        values = _COLUMN_LISTS[name](self)
+        values = self._list(name)
         if name in ("elements", "parameters", "nbytes", "storage", "file"):
             try:
                 return np.array(values, dtype=np.int64)
@@ -379,7 +399,15 @@ class ParameterTable:
         if where is not None:
             keep = where(self)
             rows = [row for row in rows if keep[row]]
-        return self._take(rows)
+        return self.take(rows)
+
+    def take(self, rows: Sequence[int]) -> ParameterTable:
+        """The rows of these numbers, in this order."""
+        base = rows if self._rows is None else [self._rows[row] for row in rows]
+        taken = ParameterTable(self._columns, base)
+        # Logical counts look at neighbouring tensors, so they are those of the whole table.
+        taken.__dict__["_logical_counts"] = self._logical_counts
+        return taken
 
     def sort(self, by: str, *, descending: bool = False) -> ParameterTable:
         """The same rows ordered by a column; rows that compare equal keep their order. Names sort
@@ -390,19 +418,19 @@ class ParameterTable:
         values = self.column(by)
         if values.dtype != object:
             order = np.argsort(-values if descending else values, kind="stable")
-            return self._take(order.tolist())
+            return self.take(order.tolist())
         keys = [_sort_key(value) for value in values]
-        return self._take(sorted(range(len(self)), key=keys.__getitem__, reverse=descending))
+        return self.take(sorted(range(len(self)), key=keys.__getitem__, reverse=descending))
 
     def group(self, by: str | int) -> list[Group]:
         """Rows put together by a column, or by the first `by` parts of their display names; groups come
         in the order of their first row.
         """
-        keys = self._prefixes(by) if isinstance(by, int) else [_key_text(key) for key in self.column(by)]
+        keys = self._prefixes(by) if isinstance(by, int) else list(map(_key_text, self._list(by)))
         rows: dict[str, list[int]] = {}
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
-        return [Group(key, self._take(members)) for key, members in rows.items()]
+        return [Group(key, self.take(members)) for key, members in rows.items()]
 
     def totals(self) -> Totals:
         """Sums over all rows, with bytes that several tensors use counted once."""
@@ -467,12 +495,11 @@ class ParameterTable:
 
     # --- inner workings ---
 
-    def _take(self, rows: Sequence[int]) -> ParameterTable:
-        base = rows if self._rows is None else [self._rows[row] for row in rows]
-        taken = ParameterTable(self._columns, base)
-        # Logical counts look at neighbouring tensors, so they are those of the whole table.
-        taken.__dict__["_logical_counts"] = self._logical_counts
-        return taken
+    def _list(self, name: str) -> list[Any]:
+        """A column by name, as a Python list."""
+        if name not in _COLUMN_LISTS:
+            raise KeyError(f"no column {name!r}; there are {', '.join(COLUMN_NAMES)}")
+        return _COLUMN_LISTS[name](self)
 
     def _pick(self, values: list[Any]) -> list[Any]:
         return values if self._rows is None else [values[row] for row in self._rows]
