@@ -1,0 +1,68 @@
+"""numpy's type strings (`<f4`, `|V2`, `int64`), read without numpy."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from .dtypes import DTYPES, DType, opaque
+from .tensor import ByteOrder
+
+_PATTERN: Final = re.compile(r"([<>|=]?)([?a-zA-Z])([0-9]{0,18})(\[[^\[\]]{1,20}\])?\Z")
+
+_FIXED: Final = {
+    "b1": "bool",
+    **{f"i{size}": f"int{8 * size}" for size in (1, 2, 4, 8)},
+    **{f"u{size}": f"uint{8 * size}" for size in (1, 2, 4, 8)},
+    **{f"f{size}": f"float{8 * size}" for size in (2, 4, 8, 16)},
+    **{f"c{size}": f"complex{8 * size}" for size in (8, 16, 32)},
+}
+
+_VOID_HINTS: Final = {1: "void1 (float8 or int4?)", 2: "void2 (bfloat16?)"}
+"""What low-precision types of other packages turn into; the file does not say which."""
+
+
+def array_type(text: str, endian: str = "<") -> tuple[DType, ByteOrder]:
+    """The element type a numpy type string means.
+
+    Args:
+        text: `<f4`, `>i8`, `|b1`, `U10`, `M8[ns]`, or a name such as `bfloat16` (a type of ml_dtypes).
+        endian: byte order where the text has none: `<`, `>` or `|`.
+
+    Raises:
+        ValueError: it is not a type string.
+    """
+    if text in DTYPES:
+        return DTYPES[text], _byteorder(endian)
+    match = _PATTERN.match(text)
+    if match is None:
+        raise ValueError(f"{text[:40]!r} is not a numpy element type")
+    order, letter, digits, unit = match.groups()
+    order = order or endian
+    size = int(digits) if digits else 0
+    if letter == "?":
+        return DTYPES["bool"], "little"
+    if letter + str(size) in _FIXED:
+        return DTYPES[_FIXED[letter + str(size)]], _byteorder(order)
+    return _unfixed(text, letter, size, unit or ""), _byteorder(order)
+
+
+def _unfixed(text: str, letter: str, size: int, unit: str) -> DType:
+    """Types without a fixed width, or without a numeric meaning."""
+    if letter == "V" and size:
+        return opaque(f"void{size}", 8 * size, _VOID_HINTS.get(size))
+    if letter in "SaU" and size:
+        width = 4 * size if letter == "U" else size
+        return opaque(f"{'str' if letter == 'U' else 'bytes'}{size}", 8 * width)
+    if letter in "mM" and size == 8:
+        name = "datetime64" if letter == "M" else "timedelta64"
+        return DType(f"{name}{unit}", name, 64, "opaque", "i8")
+    if letter == "O":
+        return opaque("object", 0)
+    if letter in "SaUV" and not size:
+        return opaque({"U": "str0", "V": "void0"}.get(letter, "bytes0"), 0)
+    raise ValueError(f"{text[:40]!r} is not a numpy element type")
+
+
+def _byteorder(order: str) -> ByteOrder:
+    return "big" if order == ">" else "little"
