@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
 import paraminspect
+import pytest
 from paraminspect.readers.table import NamedTensor
 
 torch = pytest.importorskip("torch")
@@ -72,7 +71,11 @@ def assert_same(row: NamedTensor, tensor: Any) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype(tmp_path: Path, dtype: str, layout: str) -> None:
     path = tmp_path / "model.pt"
-    state = {"layer.weight": tensor_of(dtype, 5, 7), "layer.bias": tensor_of(dtype, 3), "scalar": tensor_of(dtype, 1)[0]}
+    state = {
+        "layer.weight": tensor_of(dtype, 5, 7),
+        "layer.bias": tensor_of(dtype, 3),
+        "scalar": tensor_of(dtype, 1)[0],
+    }
     try:
         save(path, state, layout)
     except (AttributeError, KeyError, RuntimeError):
@@ -387,7 +390,10 @@ def test_subclasses_and_tensors_with_attributes(tmp_path: Path) -> None:
 
 def test_numpy_arrays_in_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "np.pt"
-    arrays = {"c": np.arange(12.0).reshape(3, 4), "f": np.asfortranarray(np.arange(6, dtype=">i4").reshape(2, 3))}
+    arrays = {
+        "c": np.arange(12.0).reshape(3, 4),
+        "f": np.asfortranarray(np.arange(6, dtype=">i4").reshape(2, 3)),
+    }
     torch.save({"arrays": arrays, "t": torch.ones(2)}, path)
     table = paraminspect.open(path).parameters
     for name, array in arrays.items():
@@ -438,7 +444,12 @@ def test_random_access_reads_only_what_is_asked(tmp_path: Path) -> None:
 def test_distributed_checkpoint(tmp_path: Path) -> None:
     dcp = pytest.importorskip("torch.distributed.checkpoint")
     net, saved = training_checkpoint(torch.optim.Adam)
-    state = {"model": net.state_dict(), "optimizer": saved["optimizer_state_dict"], "epoch": 3, "t": torch.randn(4, 6).t()}
+    state = {
+        "model": net.state_dict(),
+        "optimizer": saved["optimizer_state_dict"],
+        "epoch": 3,
+        "t": torch.randn(4, 6).t(),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dcp.save(state, checkpoint_id=str(tmp_path / "dcp"))

@@ -1,0 +1,8 @@
+"""Makes `builders`, the shared writers of test files, importable from every test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
