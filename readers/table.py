@@ -211,10 +211,11 @@ class ParameterTable:
         counts = self._logical_counts
         if not counts:
             return self.elements
-        whole = list(self._columns.elements)
-        for row, count in counts.items():
-            whole[row] = count.parameters
-        return self._pick(whole)
+        rows = range(len(self)) if self._rows is None else self._rows
+        return [
+            counts[row].parameters if row in counts else stored
+            for row, stored in zip(rows, self.elements, strict=True)
+        ]
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -317,7 +318,7 @@ class ParameterTable:
         return [
             other
             for other in others
-            if other != row and self._extent(other)[0] < end and begin < self._extent(other)[1]
+            if other != row and max(begin, self._extent(other)[0]) < min(end, self._extent(other)[1])
         ]
 
     def __len__(self) -> int:
@@ -357,7 +358,7 @@ class ParameterTable:
         """
         import numpy as np
 
-        values = self._list(name)
+        values = self.values_of(name)
         if name in ("elements", "parameters", "nbytes", "storage", "file"):
             try:
                 return np.array(values, dtype=np.int64)
@@ -366,6 +367,16 @@ class ParameterTable:
         array = np.empty(len(values), dtype=object)
         array[:] = values
         return array
+
+    def values_of(self, name: str) -> list[Any]:
+        """One column as a Python list, without numpy.
+
+        Raises:
+            KeyError: there is no such column; the message lists them.
+        """
+        if name not in _COLUMN_LISTS:
+            raise KeyError(f"no column {name!r}; there are {', '.join(COLUMN_NAMES)}")
+        return _COLUMN_LISTS[name](self)
 
     def filter(
         self,
@@ -426,7 +437,7 @@ class ParameterTable:
         """Rows put together by a column, or by the first `by` parts of their display names; groups come
         in the order of their first row.
         """
-        keys = self._prefixes(by) if isinstance(by, int) else list(map(_key_text, self._list(by)))
+        keys = self._prefixes(by) if isinstance(by, int) else list(map(_key_text, self.values_of(by)))
         rows: dict[str, list[int]] = {}
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
@@ -494,12 +505,6 @@ class ParameterTable:
         return "\n".join([head, *lines])
 
     # --- inner workings ---
-
-    def _list(self, name: str) -> list[Any]:
-        """A column by name, as a Python list."""
-        if name not in _COLUMN_LISTS:
-            raise KeyError(f"no column {name!r}; there are {', '.join(COLUMN_NAMES)}")
-        return _COLUMN_LISTS[name](self)
 
     def _pick(self, values: list[Any]) -> list[Any]:
         return values if self._rows is None else [values[row] for row in self._rows]
