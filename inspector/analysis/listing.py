@@ -100,7 +100,7 @@ def list_groups(
     if sort == "key":
         groups.sort(key=lambda group: natural_key(group[0]), reverse=descending)
     elif sort is not None:
-        groups.sort(key=lambda group: dict(group[1])[sort], reverse=descending)
+        groups.sort(key=lambda group: _figure(group[1], sort), reverse=descending)
     shown = groups if limit is None else groups[:limit]
     return Listing(
         **identity(checkpoint),
@@ -108,12 +108,16 @@ def list_groups(
         grouped_by=by,
         sorted_by=sort,
         descending=descending,
-        rows=[[key, *map(dict(totals).__getitem__, GROUP_COLUMNS[1:])] for key, totals in shown],
+        rows=[[key, *(_figure(totals, name) for name in GROUP_COLUMNS[1:])] for key, totals in shown],
         omitted_rows=len(groups) - len(shown),
         matched=totals_data(matched.totals()),
         all=totals_data(checkpoint.parameters.totals()),
         findings=finding_data(checkpoint.findings),
     )
+
+
+def _figure(totals: TotalsData, name: str) -> int:
+    return {key: value for key, value in totals.items() if isinstance(value, int)}[name]
 
 
 def _plain_column(table: ParameterTable, name: str) -> list[object]:

@@ -109,6 +109,9 @@ class Identity(TypedDict):
     complete: bool
     """False when a finding is an error: what is listed is not all there should be."""
 
+    sections_inferred: int
+    """Tensors whose section is a guess from the name."""
+
 
 class Summary(Identity):
     """Everything `show` tells."""
@@ -123,9 +126,6 @@ class Summary(Identity):
     """Tensors that are listed but have elements and no bytes in the file."""
 
     sections: list[SectionData]
-    sections_inferred: int
-    """Tensors whose section is a guess from the name."""
-
     trainable: TrainableData
     dtypes: list[DTypeData]
     packed: list[BasisData]
@@ -162,7 +162,6 @@ def summarize(
         totals=totals,
         without_values=_count_without_values(table),
         sections=section_totals(table),
-        sections_inferred=sum(map(table.section_is_inferred, range(len(table)))),
         trainable=_trainable(_section(table, Section.MODEL)),
         dtypes=dtype_totals(table),
         packed=_packed(table),
@@ -182,12 +181,14 @@ def summarize(
 
 def identity(checkpoint: Checkpoint) -> Identity:
     """Which checkpoint a document is about."""
+    table = checkpoint.parameters
     return Identity(
         location=checkpoint.location,
         format=checkpoint.format,
         files=[FileData(path=file.path, nbytes=file.size) for file in checkpoint.files],
         nbytes=checkpoint.size,
         complete=checkpoint.worst is not Severity.ERROR,
+        sections_inferred=sum(map(table.section_is_inferred, range(len(table)))),
     )
 
 
