@@ -22,6 +22,8 @@ from .summary import (
     section_totals,
 )
 
+DEFAULT_DEPTH: Final = 2
+
 GROUP_SIZE: Final = 128
 """Parameters that share one scale in the quantised estimates; the usual choice of GPTQ and AWQ."""
 
@@ -132,7 +134,7 @@ class MemoryEstimate(Identity):
 
 
 def estimate_memory(
-    checkpoint: Checkpoint, *, depth: int | None = 2, siblings: int | None = 40
+    checkpoint: Checkpoint, *, depth: int | None = DEFAULT_DEPTH, siblings: int | None = 40
 ) -> MemoryEstimate:
     """Stored bytes and estimates for one checkpoint; reads no tensor values.
 

@@ -140,6 +140,3 @@ class Look(NamedTuple):
     colour: bool = False
     width: int | None = None
     """Columns of the terminal; None where lines may be of any length."""
-
-    glyphs: bool = True
-    """Whether characters beyond ASCII can be written."""

@@ -13,7 +13,6 @@ from .layout import (
     display_width,
     fitted_widths,
     guide,
-    in_ascii,
     pad,
     percent,
     wrap,
@@ -44,7 +43,7 @@ def write(document: Document, stream: TextIO, look: Look) -> None:
             stream.write("\n")
         first = False
         for line in _lines(report.blocks(), look):
-            stream.write((line if look.glyphs else in_ascii(line)) + "\n")
+            stream.write(line + "\n")
         stream.flush()
 
 
