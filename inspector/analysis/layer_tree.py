@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Final, TypedDict
 
-from ...readers import ParameterTable
+from ...readers import ParameterTable, Section
 from ...readers.table import natural_key
 from .figures import TotalsData, totals_data
 
 MAX_RUNS: Final = 6
 """Runs of identical blocks among siblings that are listed one by one; beyond that, blocks are put together
 by structure even where they are not neighbours (layers of two kinds that alternate)."""
+
+MAX_INLINE: Final = 3
+"""Lines of folded blocks that stand in place of the module that holds them."""
 
 _INDEX_DIGITS: Final = 9
 """Digits of a name that counts as a block index."""
@@ -51,6 +54,9 @@ class LayerRow(TypedDict):
     shape: list[int] | None
     """Of a tensor line: the shape, where all tensors folded into it agree."""
 
+    shared: int
+    """Tensors below that use some of the same bytes as another tensor of the table."""
+
     hidden: int
     """Tensors below this line that no deeper line shows (the depth or sibling limit was reached)."""
 
@@ -82,10 +88,12 @@ def layer_rows(table: ParameterTable, *, depth: int | None, limit: int | None = 
 
     Args:
         table: any rows; subtotals are over these.
-        depth: levels to list, None for all. A module with a single child is one level with it.
+        depth: levels to list, None for all. A module with a single child is one level with it, and one
+            that holds nothing of the model (optimizer state, averages) is opened only with None.
         limit: siblings listed under one parent before the rest become one line, None for all.
     """
     root = _Node("", list(range(len(table))), [0] * len(table))
+    open_rows = _rows_to_open(table) if depth is not None else None
     rows: list[LayerRow] = []
     pending = _expanded(root, table, "", 1, limit) if depth is None or depth > 0 else []
     while pending:
@@ -97,10 +105,22 @@ def layer_rows(table: ParameterTable, *, depth: int | None, limit: int | None = 
         name = f"{here.parent}.{here.node.label}" if here.parent or here.depth > 1 else here.node.label
         row = _line(here, name, table)
         rows.append(row)
-        if not here.node.is_tensor and (depth is None or here.depth < depth):
+        if here.node.is_tensor or (depth is not None and here.depth >= depth):
+            continue
+        if open_rows is None or not open_rows.isdisjoint(here.node.rows):
             row["hidden"] = 0
             pending += _expanded(here.node, table, name, here.depth + 1, limit)
     return rows
+
+
+def _rows_to_open(table: ParameterTable) -> frozenset[int] | None:
+    """The rows of the model itself, where there are others too: only modules that hold one are opened."""
+    rows = [
+        row
+        for row, section in enumerate(table.sections)
+        if section is Section.MODEL or section is Section.BUFFER
+    ]
+    return frozenset(rows) if 0 < len(rows) < len(table) else None
 
 
 def _expanded(
@@ -178,6 +198,8 @@ def _blocks_of(node: _Node, table: ParameterTable) -> list[_Node]:
     if not all(_is_index(child.label) for child in children):
         return []
     blocks = _folded(children, table)
+    if len(blocks) > MAX_INLINE:
+        return []
     for block in blocks:
         block.label = f"{node.label}.{block.label}"
     return blocks
@@ -279,6 +301,7 @@ def _line(here: _Pending, name: str, table: ParameterTable) -> LayerRow:
         indices=ranges,
         totals=totals_data(taken.totals()),
         dtypes=_dtype_labels(taken),
+        shared=_shared_count(table, node.rows),
         shape=list(shapes.pop()) if len(shapes) == 1 else None,
         hidden=0 if node.is_tensor else len(node.rows),
     )
@@ -296,8 +319,13 @@ def _rest_line(nodes: Sequence[_Node], parent: str, depth: int, table: Parameter
         totals=totals_data(taken.totals()),
         dtypes=_dtype_labels(taken),
         shape=None,
+        shared=sum(_shared_count(table, node.rows) for node in nodes),
         hidden=len(taken),
     )
+
+
+def _shared_count(table: ParameterTable, rows: Sequence[int]) -> int:
+    return sum(map(table.shared.__getitem__, rows)) if table.overlaps else 0
 
 
 def _dtype_labels(table: ParameterTable) -> list[str]:

@@ -87,7 +87,7 @@ def command() -> click.Command:
     import click
 
     from ...readers import Section
-    from .options import ColumnList, GroupBy, settings_options, verb
+    from .options import ColumnList, ColumnName, GroupBy, settings_options, verb
 
     @verb("ls", EXAMPLES)
     @click.option("--match", multiple=True, metavar="GLOB", help="Names that match; * also crosses dots.")
@@ -107,7 +107,7 @@ def command() -> click.Command:
         help="One row for each group: by the first N parts of the name, or by a column.",
     )  # fmt: skip
     @click.option(
-        "--sort", type=click.Choice([*COLUMN_NAMES, *GROUP_COLUMNS[:2], GROUP_COLUMNS[-1]]),
+        "--sort", type=ColumnName([*COLUMN_NAMES, *GROUP_COLUMNS[:2], GROUP_COLUMNS[-1]]),
         metavar="COLUMN", help="Sort by this column; without it, in the file's order.",
     )  # fmt: skip
     @click.option("--descending/--ascending", help="Largest first, or smallest first (the default).")

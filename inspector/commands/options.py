@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from ...readers import DEFAULT_LIMITS, Limits
 from ..analysis.summary import DEFAULT_SIBLINGS
@@ -133,6 +134,31 @@ class ColumnList(click.ParamType):  # type: ignore[type-arg]  # not subscriptabl
             if name not in self._known:
                 raise click.BadParameter(unknown_word("column", name, self._known), ctx, param)
         return names
+
+
+class ColumnName(click.ParamType):  # type: ignore[type-arg]  # not subscriptable before 8.2
+    """One of several column names."""
+
+    name = "column"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._known = known
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, checked."""
+        text = str(value)
+        if text not in self._known:
+            raise click.BadParameter(unknown_word("column", text, self._known), ctx, param)
+        return text
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Names that begin as the word does."""
+        return [CompletionItem(name) for name in self._known if name.startswith(incomplete)]
 
 
 class GroupBy(click.ParamType):  # type: ignore[type-arg]  # not subscriptable before 8.2

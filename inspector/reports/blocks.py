@@ -62,6 +62,8 @@ class Title(NamedTuple):
 
     text: str
     detail: str
+    alarm: str = ""
+    """What must not be overlooked."""
 
 
 class Facts(NamedTuple):

@@ -27,10 +27,10 @@ def title(identity: Identity) -> Title:
     """Location, format, files and size."""
     files = identity["files"]
     count = "1 file" if len(files) == 1 else f"{len(files):,} files"
-    incomplete = "" if identity["complete"] else " · INCOMPLETE"
     return Title(
         printable(identity["location"]),
-        f"{printable(identity['format'])} · {count} · {format_bytes(identity['nbytes'])}{incomplete}",
+        f"{printable(identity['format'])} · {count} · {format_bytes(identity['nbytes'])}",
+        "" if identity["complete"] else "INCOMPLETE: what follows is not all there should be",
     )
 
 
@@ -89,7 +89,7 @@ def layer_block(layers: Sequence[LayerRow], whole: TotalsData) -> Table:
         Column("layer", code=True, flexible=True),
         Column("shape", dispensable=True),
         Column("dtype", style="type"),
-        Column("parameters", right=True),
+        Column("params", right=True),
         Column("bytes", right=True),
         Column("share", dispensable=True),
     )
@@ -105,16 +105,16 @@ def layer_block(layers: Sequence[LayerRow], whole: TotalsData) -> Table:
         for row, last in zip(layers, _lasts(layers), strict=True)
     ]
     styles: list[Style] = [_layer_style(row) for row in layers]
-    folded = any(row["repeats"] > 1 for row in layers)
-    note = "(32x) marks repeated blocks: figures below are sums over all of them, shapes are of one"
     example = next((f"({row['repeats']:,}x)" for row in layers if row["repeats"] > 1), "")
-    return Table(columns, rows, "Layers", note.replace("(32x)", example) if folded else "", styles)
+    note = f"{example}: identical blocks; figures are sums over all of them, shapes are of one"
+    return Table(columns, rows, "Layers", note if example else "", styles)
 
 
 def layer_label(row: LayerRow) -> str:
-    """`layers.0-31 (32x)`."""
+    """`layers.0-31 (32x)`, `lm_head.weight (shared)`."""
     label = printable(row["label"]) or "(no name)"
-    return f"{label} ({row['repeats']:,}x)" if row["repeats"] > 1 else label
+    tied = " (shared)" if row["kind"] == "tensor" and row["shared"] else ""
+    return f"{label} ({row['repeats']:,}x){tied}" if row["repeats"] > 1 else label + tied
 
 
 def _layer_style(row: LayerRow) -> Style:

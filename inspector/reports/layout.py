@@ -38,7 +38,7 @@ def clip_middle(text: str, width: int) -> str:
         return text
     if width < 1:
         return ""
-    tail = (width - 1) * 3 // 5
+    tail = (width - 1) * 2 // 3
     return _head(text, width - 1 - tail) + ELLIPSIS + _head(text[::-1], tail)[::-1]
 
 
@@ -87,15 +87,15 @@ def _pieces(word: str, width: int) -> list[str]:
 
 
 def percent(part: int, whole: int) -> str:
-    """`12.3 %`; never 0.0 or 100.0 for what is not nothing or everything."""
+    """`12.3%`; never 0.0 or 100.0 for what is not nothing or everything."""
     if whole <= 0:
         return "-"
     tenths = (2000 * part + whole) // (2 * whole)
     if part and tenths == 0:
-        return "<0.1 %"
+        return "<0.1%"
     if part < whole and tenths >= 1000:
-        return ">99.9 %"
-    return f"{tenths // 10}.{tenths % 10} %"
+        return ">99.9%"
+    return f"{tenths // 10}.{tenths % 10}%"
 
 
 def bar(part: int, whole: int, width: int) -> str:
@@ -116,7 +116,7 @@ def guide(last: Sequence[bool]) -> str:
 
 
 def fitted_widths(
-    natural: Sequence[int], flexible: Sequence[bool], gap: int, available: int, least: int = 12
+    natural: Sequence[int], flexible: Sequence[bool], gap: int, available: int, least: int
 ) -> list[int]:
     """Column widths for a line of `available` columns: flexible ones give way, the widest first, down to
     `least`. The sum may still be too large: then a column must go.

@@ -30,6 +30,9 @@ def _lines(block: Block) -> Iterator[str]:
         yield f"## {_code(block.text)}"
         yield ""
         yield _escaped(block.detail)
+        if block.alarm:
+            yield ""
+            yield f"**{_escaped(block.alarm)}**"
         return
     if block.title:
         yield f"### {_escaped(block.title)}"

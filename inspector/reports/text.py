@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TextIO
+from typing import Final, NamedTuple, TextIO
 
 from .blocks import Block, Branch, Cell, Column, Document, Facts, Look, Remarks, Share, Style, Table, Title
 from .layout import (
@@ -29,10 +29,13 @@ _CODES: Final[dict[Style, str]] = {
 }
 _BAR_CODE: Final = "34"
 _BAR_WIDTH: Final = 12
-_PERCENT_WIDTH: Final = 7
+_PERCENT_WIDTH: Final = 6
 _GAP: Final = 2
 _INDENT: Final = "  "
 _NARROWEST: Final = 20
+_COMFORTABLE: Final = 36
+_TOLERABLE: Final = 24
+_STUMP: Final = 6
 
 
 def write(document: Document, stream: TextIO, look: Look) -> None:
@@ -57,6 +60,8 @@ def _lines(blocks: Iterable[Block], look: Look) -> Iterator[str]:
         if isinstance(block, Title):
             yield paint(block.text if look.width is None else clip_middle(block.text, look.width), "1")
             yield from _wrapped(block.detail, look.width)
+            if block.alarm:
+                yield from (paint(line, _CODES["error"]) for line in _wrapped(block.alarm, look.width))
             continue
         if block.title:
             yield paint(block.title, "1")
@@ -105,44 +110,74 @@ def _remarks(block: Remarks, look: Look, paint: Callable[[str, str], str]) -> It
 
 
 def _table(block: Table, look: Look, paint: Callable[[str, str], str]) -> Iterator[str]:
-    texts = [[_cell_text(cell) for cell in row] for row in block.rows]
-    kept, widths = _column_widths(block, texts, look.width)
-    columns = [block.columns[index] for index in kept]
+    texts = [list(map(_cell_text, row)) for row in block.rows]
+    fit = _fit(block, texts, look.width)
+    columns = [block.columns[index] for index in fit.kept]
     header = [
         pad(clip_end(column.title, width), width, right=column.right)
-        for column, width in zip(columns, widths, strict=True)
+        for column, width in zip(columns, fit.widths, strict=True)
     ]
     yield _INDENT + paint((" " * _GAP).join(header).rstrip(), "2")
     for number, (row, cells) in enumerate(zip(block.rows, texts, strict=True)):
-        style = block.styles[number] if block.styles else ""
+        code = _CODES[block.styles[number]] if block.styles else ""
         line = [
-            _shown(row[index], cells[index], block.columns[index], width, _CODES[style], paint)
-            for index, width in zip(kept, widths, strict=True)
+            _shown(row[index], cells[index], block.columns[index], width, code, paint)
+            for index, width in zip(fit.kept, fit.widths, strict=True)
         ]
         yield (_INDENT + (" " * _GAP).join(line)).rstrip()
 
 
-def _column_widths(
-    block: Table, texts: Sequence[Sequence[str]], available: int | None
-) -> tuple[list[int], list[int]]:
-    """The columns that fit, and how wide each is."""
-    natural = [display_width(column.title) for column in block.columns]
+class _Fit(NamedTuple):
+    """The columns that are shown, and how wide each is."""
+
+    kept: list[int]
+    widths: list[int]
+
+
+def _fit(block: Table, texts: Sequence[Sequence[str]], available: int | None) -> _Fit:
+    """Room is made by shorter bars first, then shorter names, then fewer columns, then stumps of names."""
+    columns = block.columns
+    bars = {index for row in block.rows[:1] for index, cell in enumerate(row) if isinstance(cell, Share)}
+    natural = _natural_widths(columns, texts)
+    for index in bars:
+        natural[index] += _GAP + _BAR_WIDTH
+    kept = list(range(len(columns)))
+    if available is None:
+        return _Fit(kept, natural)
+    room = max(_NARROWEST, available - len(_INDENT))
+    for bar_width in (_BAR_WIDTH, 8, 5, -_GAP):
+        widths = [
+            width - (_BAR_WIDTH - bar_width if index in bars else 0) for index, width in enumerate(natural)
+        ]
+        fit = _Fit(kept, _narrowed(columns, kept, widths, room, _COMFORTABLE))
+        if _line_width(fit) <= room:
+            return fit
+    fit = _Fit(kept, _narrowed(columns, kept, widths, room, _TOLERABLE))
+    while _line_width(fit) > room and any(columns[index].dispensable for index in kept):
+        kept.remove([index for index in kept if columns[index].dispensable][-1])
+        fit = _Fit(kept, _narrowed(columns, kept, widths, room, _TOLERABLE))
+    return _Fit(kept, _narrowed(columns, kept, widths, room, _STUMP))
+
+
+def _natural_widths(columns: Sequence[Column], texts: Sequence[Sequence[str]]) -> list[int]:
+    natural = [display_width(column.title) for column in columns]
     for cells in texts:
         for index, text in enumerate(cells):
             width = len(text) if text.isascii() else display_width(text)
             if width > natural[index]:
                 natural[index] = width
-    kept = list(range(len(block.columns)))
-    if available is None:
-        return kept, natural
-    room = max(_NARROWEST, available - len(_INDENT))
-    while True:
-        flexible = [block.columns[index].flexible for index in kept]
-        widths = fitted_widths([natural[index] for index in kept], flexible, _GAP, room)
-        spare = [index for index in kept if block.columns[index].dispensable]
-        if sum(widths) + _GAP * (len(widths) - 1) <= room or not spare:
-            return kept, widths
-        kept.remove(spare[-1])
+    return natural
+
+
+def _narrowed(
+    columns: Sequence[Column], kept: Sequence[int], widths: Sequence[int], room: int, least: int
+) -> list[int]:
+    flexible = [columns[index].flexible for index in kept]
+    return fitted_widths([widths[index] for index in kept], flexible, _GAP, room, least)
+
+
+def _line_width(fit: _Fit) -> int:
+    return sum(fit.widths) + _GAP * (len(fit.widths) - 1)
 
 
 def _cell_text(cell: Cell) -> str:
@@ -150,15 +185,16 @@ def _cell_text(cell: Cell) -> str:
         return cell
     if isinstance(cell, Branch):
         return guide(cell.last) + cell.label
-    return f"{percent(*cell):>{_PERCENT_WIDTH}}  {bar(*cell, _BAR_WIDTH)}"
+    return f"{percent(*cell):>{_PERCENT_WIDTH}}"
 
 
 def _shown(
     cell: Cell, text: str, column: Column, width: int, row_code: str, paint: Callable[[str, str], str]
 ) -> str:
     if isinstance(cell, Share):
-        number, blocks = text[: _PERCENT_WIDTH + 1], text[_PERCENT_WIDTH + 1 :]
-        return paint(number, row_code) + paint(pad(blocks, width - len(number)), _BAR_CODE)
+        room = width - len(text) - _GAP
+        drawn = " " * _GAP + pad(bar(*cell, room), room) if room > 0 else ""
+        return paint(text, row_code) + paint(drawn, _BAR_CODE)
     code = row_code or _CODES[column.style]
     if isinstance(cell, Branch):
         lead = guide(cell.last)

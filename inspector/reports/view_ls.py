@@ -82,7 +82,7 @@ def _note(listing: Listing) -> str:
     of_all = "" if matched["tensors"] == whole["tensors"] else f" of {whole['tensors']:,}"
     notes = [
         f"{counted(matched['tensors'], 'tensor') if not of_all else format(matched['tensors'], ',')}{of_all}"
-        f"{' tensors' if of_all else ''}, {format_count(matched['parameters'])} parameters in all sections, "
+        f"{' tensors' if of_all else ''}, {format_count(matched['parameters'])} parameters (all sections), "
         f"{format_bytes(matched['nbytes'])}"
     ]
     if matched["repeated_nbytes"]:

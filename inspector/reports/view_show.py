@@ -70,7 +70,9 @@ def _headline(summary: Summary) -> list[tuple[str, str]]:
     pairs += [("trainable", text) for text in _trainable(summary)]
     pairs.append(("tensors", f"{whole['tensors']:,}, {format_bytes(whole['nbytes'])} of values"))
     if whole["repeated_nbytes"]:
-        pairs.append(("shared", f"{format_bytes(whole['repeated_nbytes'])} are used twice and counted once"))
+        pairs.append(
+            ("shared", f"{format_bytes(whole['repeated_nbytes'])} are used more than once and counted once")
+        )
     if summary["without_values"]:
         pairs.append(("no values", f"{counted(summary['without_values'], 'tensor')} listed without values"))
     return pairs
@@ -80,10 +82,10 @@ def _of_model(summary: Summary) -> str:
     """What the headline leaves out, if anything."""
     others = [row["section"] for row in summary["sections"] if row["section"] != "model"]
     if not others:
-        return ""
+        return " (section inferred from names)" if summary["sections_inferred"] else ""
     if all(row["section"] != "model" for row in summary["sections"]):
         return f": no tensor is of the model section, only {', '.join(others)}"
-    return f" in the model; {', '.join(others)} apart"
+    return f" in the model section; not counted: {', '.join(others)}"
 
 
 def _packed(summary: Summary) -> Iterator[str]:
