@@ -27,7 +27,10 @@ class ParamInspectError(Exception):
         path: the file, as the caller named it, or None.
         offset: byte offset in that file where the fault was seen, or None.
         advice: what the user can do about it, or None.
+        partial: what had been read before the fault, where the reader keeps that (a pickle's imports).
     """
+
+    partial: object = None
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class ParamInspectError(Exception):
         self.path = path
         self.offset = offset
         self.advice = advice
+        self.stream: object = None
 
     def __str__(self) -> str:
         where = "" if self.path is None else f"{printable(self.path)}: "

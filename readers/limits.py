@@ -27,6 +27,9 @@ class Limits:
     containers: int = 20_000_000
     """Lists, dicts, tuples, sets and calls that one pickle may create."""
 
+    pickle_bytes: int = 512 << 20
+    """Instructions of all pickles of one file; payloads above 64 KiB are left in place and do not count."""
+
     nested_depth: int = 4
     """Pickles inside pickles."""
 

@@ -30,6 +30,16 @@ class Global:
         return f"<global {self.module}.{self.name}>"
 
 
+class UnresolvedGlobal:
+    """A STACK_GLOBAL whose module or name is no short text: every loader refuses it."""
+
+    __slots__ = ("module", "name")
+
+    def __init__(self, module: object, name: object) -> None:
+        self.module = module
+        self.name = name
+
+
 CallKind = Literal["reduce", "newobj", "newobj_ex", "obj", "inst"]
 
 
@@ -57,7 +67,9 @@ class Call:
         """What SETITEM(S) stored."""
 
     def __repr__(self) -> str:
-        return f"<call of {self.function!r} at {self.offset}>"
+        # Of its function only a name: a chain of calls may be a million deep.
+        called = self.function.qualified if isinstance(self.function, Global) else "a record"
+        return f"<call of {called} at {self.offset}>"
 
 
 class _Missing:
