@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .numpy_pickle import is_array, rebuild_array
 from .source import ByteSource
-from .torch_rebuild import Rebuilt, TensorRebuilder, is_tensor
+from .records import TensorCall
+from .torch_rebuild import Geometry, Rebuilt, TensorRebuilder, is_tensor
 from .torch_storage import BadTensor, Storage, StorageFinder
 
 
@@ -18,6 +19,10 @@ class PickledTensors:
     def is_tensor(self, record: object) -> bool:
         """Whether a record describes a tensor or an array."""
         return is_tensor(record) or is_array(record)
+
+    def plan(self, call: TensorCall) -> tuple[Storage, Geometry] | None:
+        """Storage and geometry of a flawless tensor of the usual form, else None."""
+        return self._rebuilder.plan(call)
 
     def rebuild(self, record: object) -> Rebuilt:
         """The tensor or array. Raises `BadTensor` when nothing can be told about it."""

@@ -14,12 +14,12 @@ from .findings import Finding, Severity
 from .limits import Deadline
 from .moments import OptimizerGroups, assign_owners, groups_of
 from .plain import to_plain
-from .record_graph import attributes, key_part, mapping_pairs, records_leading_to, sequence_items
-from .records import Call, Global
+from .record_graph import Pair, attributes, key_part, mapping_pairs, records_leading_to, sequence_items
+from .records import Call, Global, TensorCall
 from .sections import Section
 from .settings import Settings
-from .torch_rebuild import Rebuilt
-from .torch_storage import BadTensor
+from .torch_rebuild import Geometry, Rebuilt
+from .torch_storage import BadTensor, Storage
 from .training_state import is_optimizer_state, section_of_key
 
 MAX_DEPTH: Final = 200
@@ -37,6 +37,10 @@ class TensorReader(Protocol):
 
     def is_tensor(self, record: object) -> bool:
         """Whether a record describes a tensor or array; cheap."""
+        ...
+
+    def plan(self, call: TensorCall) -> tuple[Storage, Geometry] | None:
+        """Storage and geometry of a flawless tensor of the usual form, else None."""
         ...
 
     def rebuild(self, record: object) -> Rebuilt:
@@ -177,8 +181,11 @@ class Walker:
             self._optimizers.append(groups_of(record, path))
         pairs = mapping_pairs(record)
         if pairs is not None:
-            for key, value in pairs:
-                self._take(value, path, key, visit.section)
+            if all(type(value) is TensorCall for _, value in pairs):
+                self._add_flat(pairs, path, visit.section)
+            else:
+                for key, value in pairs:
+                    self._take(value, path, key, visit.section)
             self._keep_versions(record, path)
         for index, item in enumerate(sequence_items(record) or ()):
             self._take(item, path, index, visit.section)
@@ -226,6 +233,21 @@ class Walker:
             self._pending.append(_Visit(value, (*path, part), section))
         elif value is not None:
             self.settings.keep(value, (*path, part), section)
+
+    def _add_flat(self, pairs: list[Pair], path: Path, section: Section | None) -> None:
+        """A state dict that holds nothing but tensors, all at once."""
+        plan, add = self.reader.plan, self.builder.add_planned
+        for key, call in pairs:
+            part = key if type(key) is str else key_part(key)
+            home = section_of_key(part, None) if section is None else section
+            planned = plan(call) if isinstance(call, TensorCall) else None
+            if planned is None or not isinstance(call, TensorCall):
+                self._add_tensor(_Visit(call, (*path, part), home))
+                continue
+            storage, (offset, strides, measures) = planned
+            ref = (storage.source, offset, storage.dtype, call.size, strides, storage.byteorder)
+            trainable = call.requires_grad or None
+            add((*path, part), ref, measures, storage.number, storage.start + offset, home, trainable)
 
     def _add_tensor(self, visit: _Visit) -> None:
         try:

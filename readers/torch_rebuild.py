@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from .dtypes import DType, opaque
 from .records import MISSING, Builds, Call, DictRecord, Global, ListRecord, TensorCall
@@ -51,11 +51,48 @@ def is_tensor(record: object) -> bool:
     )
 
 
+class Geometry(NamedTuple):
+    """What a view of a storage of a given size comes to."""
+
+    offset: int
+    """Byte offset of the first element in the storage."""
+
+    strides: tuple[int, ...] | None
+    measures: tuple[int, int, int]
+    """Elements, bytes, and bytes from the first to the last."""
+
+
+def _geometry(built: Rebuilt, storage: Storage) -> Geometry | None:
+    if built.fault is not None or built.ref.source is None:
+        return None
+    ref = built.ref
+    measures = (ref.elements, ref.nbytes, ref.dtype.span(ref.span_elements))
+    return Geometry(built.start - storage.start, ref.strides, measures)
+
+
 class TensorRebuilder:
     """Reads tensor records of one file."""
 
     def __init__(self, storages: StorageFinder) -> None:
         self._storages = storages
+        self._geometries: dict[tuple[object, ...], Geometry | None] = {}
+
+    def plan(self, call: TensorCall) -> tuple[Storage, Geometry] | None:
+        """Storage and geometry of a tensor record of the usual form, where nothing is wrong with it;
+        None to have `rebuild` find out what is. Checkpoints repeat their shapes, so geometries are kept.
+        """
+        try:
+            storage = self._storages.find_parts(call.storage_class, call.key, call.location, call.numel)
+        except BadTensor:
+            return None
+        if storage.source is None:
+            return None
+        key = (storage.dtype.name, storage.nbytes, call.storage_offset, call.size, call.stride)
+        if key in self._geometries:
+            geometry = self._geometries[key]
+        else:
+            geometry = self._geometries[key] = _geometry(self.rebuild(call), storage)
+        return None if geometry is None else (storage, geometry)
 
     def rebuild(self, record: object) -> Rebuilt:
         """The tensor a record describes. Fields that contradict each other give a tensor without

@@ -40,9 +40,9 @@ class StorageId(NamedTuple):
         return self.numel * unit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Storage:
-    """A storage and where its bytes are."""
+    """A storage and where its bytes are. Never changed once made."""
 
     number: int
     """Identity within the file; tensors of equal number share bytes."""

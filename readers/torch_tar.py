@@ -14,7 +14,7 @@ from .numpy_pickle import is_array, rebuild_array
 from .pickle_machine import PickleBudget, read_pickle
 from .pickle_report import report_imports
 from .record_graph import sequence_items
-from .records import PersistentId
+from .records import PersistentId, TensorCall
 from .registry import OpenContext
 from .source import ByteSource, SpanSource, file_offset, out_of_bounds, read
 from .state_dict import Walker
@@ -252,6 +252,10 @@ class TarTensors:
         if isinstance(record, PersistentId):
             return _text(record.value) in self._tables.tensors
         return is_array(record)
+
+    def plan(self, call: TensorCall) -> None:  # noqa: ARG002 - records of this form have no place here
+        """Nothing is planned: tensors come from the table."""
+        return
 
     def rebuild(self, record: object) -> Rebuilt:
         """The tensor a reference stands for."""

@@ -79,7 +79,7 @@ _DESCRIPTION_WORDS: Final = frozenset(
 
 def is_optimizer_state(record: object) -> bool:
     """Whether a mapping has the two entries of every torch optimizer's state dict."""
-    pairs = mapping_pairs(record)
+    pairs = None if record is None else mapping_pairs(record)
     if pairs is None or len(pairs) > 64:
         return False
     keys = {key for key, _ in pairs if isinstance(key, str)}
@@ -92,7 +92,7 @@ def section_of_key(key: object, value: object) -> Section | None:
     """
     if is_optimizer_state(value):
         return Section.OPTIMIZER
-    if not isinstance(key, str) or len(key) > 64 or "." in key:
+    if not isinstance(key, str) or "." in key or len(key) > 64:
         return None
     word = key.lower()
     words = frozenset(word.replace("-", "_").split("_"))
