@@ -178,6 +178,8 @@ class ColumnsBuilder:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
+    """Refs made when a row is asked for."""
+
     refs: list[TensorRef | PlannedRef]
 
     def locate(self, row: int) -> TensorRef:
@@ -230,6 +232,8 @@ def _join_storages(whole: Columns, parts: Sequence[Columns]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _JoinedRows:
+    """Rows of several parts, found by number."""
+
     parts: Sequence[Columns]
     ends: list[int]
 

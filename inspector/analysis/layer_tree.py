@@ -7,9 +7,8 @@ the rest of its name), so 500,000 tensors with hostile names cost no more than t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os.path import commonprefix
-from typing import Final, TypedDict
+from typing import Final, NamedTuple, TypedDict
 
 from ...readers import ParameterTable, Section
 from ...readers.table import natural_key
@@ -61,23 +60,30 @@ class LayerRow(TypedDict):
     """Tensors below this line that no deeper line shows (the depth or sibling limit was reached)."""
 
 
-@dataclass(slots=True)
 class _Node:
-    """Rows that share a name up to an offset: `rows[i]` goes on at `offsets[i]`, -1 where it ends."""
+    """Rows that share a name up to an offset: `rows[i]` goes on at `offsets[i]`, -1 where it ends.
 
-    label: str
-    rows: list[int]
-    offsets: list[int]
-    indices: list[int] | None = None
-    """Set while the label is the number of a block; several after folding."""
+    `indices` are the numbers of the blocks that the node is or was folded from.
+    """
+
+    __slots__ = ("indices", "label", "offsets", "rows")
+
+    def __init__(
+        self, label: str, rows: list[int], offsets: list[int], indices: list[int] | None = None
+    ) -> None:
+        self.label = label
+        self.rows = rows
+        self.offsets = offsets
+        self.indices = indices
 
     @property
     def is_tensor(self) -> bool:
         return self.offsets[0] < 0
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(NamedTuple):
+    """A node that is still to be listed."""
+
     node: _Node
     parent: str
     depth: int

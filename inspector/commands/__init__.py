@@ -23,11 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     time until the first line. Everything else goes through the root command.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return _guarded(lambda: _dispatch(arguments))
+    return _guarded(lambda: _dispatch(arguments, is_process=argv is None))
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], *, is_process: bool) -> int:
     if len(arguments) == 1 and _is_path(arguments[0]) and "_PARAMINSPECT_COMPLETE" not in os.environ:
+        if is_process:
+            from .quick_start import prepare
+
+            prepare()
         from .show import show
 
         return show(arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...readers import DEFAULT_LIMITS, Checkpoint, Limits, ParamInspectError, open_checkpoint
 from ...readers.untrusted import printable
@@ -15,8 +15,7 @@ from . import VERBS
 from .output import CannotWrite, emit
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The options that every verb has."""
 
     format_name: str = "text"
@@ -26,15 +25,17 @@ class Settings:
     follow_links: bool = True
 
 
-@dataclass(slots=True)
 class Run:
     """One call over several models: reports as they are opened, failures as they are met."""
 
-    models: Sequence[str]
-    settings: Settings
-    report_on: Callable[[Checkpoint], Report]
-    failures: list[Failure] = field(default_factory=list)
-    incomplete: bool = False
+    def __init__(
+        self, models: Sequence[str], settings: Settings, report_on: Callable[[Checkpoint], Report]
+    ) -> None:
+        self.models = models
+        self.settings = settings
+        self.report_on = report_on
+        self.failures: list[Failure] = []
+        self.incomplete = False
 
     def reports(self) -> Iterator[Report]:
         """Open each model, report it, close it; one that cannot be read is told on standard error."""
