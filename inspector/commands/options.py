@@ -153,8 +153,8 @@ class ColumnName(click.ParamType):  # type: ignore[type-arg]  # not subscriptabl
 
     def shell_complete(
         self,
-        ctx: click.Context,
-        param: click.Parameter,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[CompletionItem]:
         """Names that begin as the word does."""
