@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .columns import Path
-from .plain import to_plain
+from .plain import PlainBudget, to_plain
 from .sections import Section
 from .training_state import is_description, is_progress
 
@@ -17,6 +17,7 @@ class Settings:
     metadata: dict[str, object] = field(default_factory=dict)
     hyperparameters: dict[str, object] = field(default_factory=dict)
     progress: dict[str, int | float] = field(default_factory=dict)
+    _budget: PlainBudget = field(default_factory=PlainBudget)
     _optimizer_scalars: dict[Path, dict[str, list[int | float]]] = field(default_factory=dict)
 
     def keep(self, value: object, path: Path, section: Section | None) -> None:
@@ -27,7 +28,11 @@ class Settings:
             path: its whole path, at least one part.
             section: the section of its surroundings, if known.
         """
-        self.keep_plain(to_plain(value), path, section)
+        self.keep_plain(self.plain(value), path, section)
+
+    def plain(self, value: object) -> object:
+        """A record as plain data; one budget holds for all values of a file."""
+        return to_plain(value, self._budget)
 
     def keep_plain(self, value: object, path: Path, section: Section | None) -> None:
         """The same for a value that is plain data already."""

@@ -13,7 +13,6 @@ from .columns import Columns, ColumnsBuilder, Path
 from .findings import Finding, Severity
 from .limits import Deadline
 from .moments import OptimizerGroups, assign_owners, groups_of
-from .plain import to_plain
 from .record_graph import Pair, attributes, key_part, mapping_pairs, records_leading_to, sequence_items
 from .records import Call, Global, TensorCall
 from .sections import Section
@@ -132,7 +131,7 @@ class Walker:
         if id(root) in self._leading or mapping_pairs(root) is not None:
             self._pending.append(_Visit(root, prefix, section))
         elif root is not None:
-            self.settings.hyperparameters["object"] = to_plain(root)
+            self.settings.hyperparameters["object"] = self.settings.plain(root)
 
     def _descend(self, visit: _Visit) -> None:
         record = visit.record
@@ -221,7 +220,7 @@ class Walker:
             elif id(value) in self._leading or self.reader.is_tensor(value):
                 self._pending.append(_Visit(value, (*visit.path, key_part(key)), Section.OTHER))
             elif isinstance(key, str) and _is_setting(key, value):
-                facts[key] = to_plain(value)
+                facts[key] = self.settings.plain(value)
         self.settings.keep_module(visit.path, facts)
 
     def _take(self, value: object, path: Path, key: object, section: Section | None) -> None:
