@@ -113,22 +113,56 @@ def _owner_names(
             moments.setdefault(identity, columns.shapes[row])
     if not moments:
         return {}
+    ids = [identity for group in optimizer.ids for identity in group] or sorted(used, key=str)
+    shapes = [moments.get(identity) for identity in ids]
     readings = [
         reading
         for candidates in _candidate_lists(columns)
-        for reading in _readings(columns, candidates, optimizer.ids)
-        if all(
-            identity in reading and columns.shapes[reading[identity]] == shape
-            for identity, shape in moments.items()
-        )
+        for order in _orders(columns, candidates, optimizer.ids)
+        if (reading := _embedding(shapes, order, columns.shapes)) is not None
     ]
-    # Several orders may fit; only what all of them agree on is told.
-    agreed = {
-        identity: row
-        for identity, row in (readings[0] if readings else {}).items()
-        if all(reading.get(identity) == row for reading in readings)
-    }
-    return {identity: columns.names[row] for identity, row in agreed.items()}
+    return (
+        {
+            identity: columns.names[row]
+            for identity, rows_read in zip(ids, zip(*readings, strict=True), strict=True)
+            if len(set(rows_read)) == 1 and (row := rows_read[0]) is not None
+        }
+        if readings
+        else {}
+    )
+
+
+def _embedding(
+    wanted: Sequence[tuple[int, ...] | None], candidates: Sequence[int], shapes: Sequence[tuple[int, ...]]
+) -> list[int | None] | None:
+    """The candidate that each shape belongs to, in order.
+
+    Shapes are matched as far left as possible, then as far right as possible: where both give the same
+    candidate there is no other way, elsewhere the entry is None. A wanted None fits anything.
+
+    Returns:
+        None when the shapes do not occur in this order at all.
+    """
+    leftmost = _leftmost(wanted, candidates, shapes)
+    backwards = _leftmost(wanted[::-1], candidates[::-1], shapes)
+    if leftmost is None or backwards is None:
+        return None
+    return [
+        left if left == right else None for left, right in zip(leftmost, reversed(backwards), strict=True)
+    ]
+
+
+def _leftmost(
+    wanted: Sequence[tuple[int, ...] | None], candidates: Sequence[int], shapes: Sequence[tuple[int, ...]]
+) -> list[int] | None:
+    found: list[int] = []
+    remaining = iter(candidates)
+    for shape in wanted:
+        row = next((row for row in remaining if shape is None or shapes[row] == shape), None)
+        if row is None:
+            return None
+        found.append(row)
+    return found
 
 
 def _qualified(columns: Columns, names: dict[int | str, str]) -> dict[int | str, str]:
@@ -164,22 +198,15 @@ def _candidate_lists(columns: Columns) -> list[list[int]]:
     return list(lists.values()) + ([merged] if len(lists) > 1 else [])
 
 
-def _readings(
+def _orders(
     columns: Columns, candidates: list[int], groups: tuple[tuple[int | str, ...], ...]
-) -> list[dict[int | str, int]]:
-    """Ways in which the candidates may have been handed to the optimizer: in order, or matrices first
-    and vectors (biases, norms) in a later group without weight decay.
+) -> list[list[int]]:
+    """Orders in which the candidates may have been handed to the optimizer: as they are, or matrices and
+    vectors (biases, norms, which get no weight decay) in groups of their own.
     """
-    ids = [identity for group in groups for identity in group]
-    if len(ids) != len(candidates):
-        return []
     orders = [candidates]
     if len(groups) > 1:
         matrices = [row for row in candidates if len(columns.shapes[row]) > 1]
         vectors = [row for row in candidates if len(columns.shapes[row]) <= 1]
-        sizes = tuple(len(group) for group in groups if group)
-        if sizes == (len(matrices), len(vectors)):
-            orders.append(matrices + vectors)
-        if sizes == (len(vectors), len(matrices)):
-            orders.append(vectors + matrices)
-    return [dict(zip(ids, order, strict=True)) for order in orders]
+        orders += [matrices + vectors, vectors + matrices]
+    return orders

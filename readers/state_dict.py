@@ -14,7 +14,7 @@ from .findings import Finding, Severity
 from .limits import Deadline
 from .moments import OptimizerGroups, assign_owners, groups_of
 from .record_graph import Pair, attributes, key_part, mapping_pairs, records_leading_to, sequence_items
-from .records import Call, Global, TensorCall
+from .records import Call, Global, PersistentId, TensorCall
 from .sections import Section
 from .settings import Settings
 from .torch_rebuild import Geometry, Rebuilt
@@ -310,10 +310,14 @@ def _is_plain_mapping(record: Call) -> bool:
 
 
 def _class_name(record: Call) -> str:
-    source = record.function if isinstance(record.function, Global) else record.args
-    if isinstance(record.args, tuple) and record.args and isinstance(record.args[0], Global):
-        constructor = isinstance(source, Global) and source.module in ("copyreg", "copy_reg")
-        source = record.args[0] if constructor else source
+    """The class of an object: what is called, or for `copyreg._reconstructor` its first argument. The
+    legacy torch format hides it in a persistent id, `("module", class, file, source)`.
+    """
+    source = record.function
+    if isinstance(source, Global) and source.module in ("copyreg", "copy_reg"):
+        source = record.args[0] if isinstance(record.args, tuple) and record.args else source
+    if isinstance(source, PersistentId) and isinstance(source.value, tuple) and len(source.value) == 4:
+        source = source.value[1]
     return source.qualified if isinstance(source, Global) else "?"
 
 

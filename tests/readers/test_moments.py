@@ -56,9 +56,22 @@ def test_one_shape_that_does_not_fit_means_no_owner_at_all() -> None:
     assert owners(rows, groups((0, 1, 2, 3))) is None
 
 
-def test_fewer_ids_than_parameters_means_no_owner() -> None:
-    rows = MODEL + moments([(4, 3), (4,)])
-    assert owners(rows, groups((0, 1))) is None
+def test_frozen_parameters_are_passed_over() -> None:
+    rows = MODEL + moments([(2, 4), (2,)])
+    assert owners(rows, groups((0, 1))) == [NAMES[2], NAMES[3]]
+
+
+def test_several_ways_to_match_mean_no_owner() -> None:
+    blocks: list[Row] = [(("model", f"block{index}"), (3, 3)) for index in range(4)]
+    rows = [*blocks, *moments([(3, 3), (3, 3)])]
+    assert assign_owners(columns_of(*rows), [groups((0, 1))]) is None
+
+
+def test_an_unknown_buffer_between_parameters_does_no_harm() -> None:
+    rows = [*MODEL[:2], (("model", "scale"), (7,)), *MODEL[2:], *moments([(4, 3), (4,), (2, 4), (2,)])]
+    found = assign_owners(columns_of(*rows), [groups((0, 1, 2, 3))])
+    assert found is not None
+    assert found[-4:] == NAMES
 
 
 def test_orders_that_both_fit_tell_only_what_they_agree_on() -> None:
