@@ -287,8 +287,12 @@ def _collapse(node: _Node, names: Sequence[str]) -> None:
         node.offsets = [-1] * len(node.rows)
         return
     shared = commonprefix([lowest, highest])  # noqa: RUF071  (characters are what is meant)
-    label = shared[: max(0, shared.rfind("."))]
-    if shared.rfind(".") >= 0 and not any(map(_is_index, label.split("."))):
+    parts = shared.split(".")[:-1]
+    end = len(shared) - len(shared.rsplit(".", 1)[-1])
+    if parts and all(_is_index(rest[end:].split(".", 1)[0]) for rest in (lowest, highest)):
+        parts.pop()  # the module that holds the blocks stays with them: `experts.0-7`
+    if parts and not any(map(_is_index, parts)):
+        label = ".".join(parts)
         node.label = f"{node.label}.{label}"
         node.offsets = [offset + len(label) + 1 for offset in node.offsets]
 

@@ -70,10 +70,21 @@ def plain(value: object, depth: int = 0) -> object:
     if depth >= DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+        return _plain_mapping(value, depth + 1)
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item, depth + 1) for item in value]
     return str(value)
+
+
+def _plain_mapping(value: Mapping[object, object], depth: int) -> dict[str, object]:
+    """Keys as text; where two become the same text (1 and "1"), the later is numbered."""
+    entries: dict[str, object] = {}
+    for key, item in value.items():
+        text = str(key)
+        if text in entries:
+            text = f"{text} ({len(entries) + 1})"
+        entries[text] = plain(item, depth)
+    return entries
 
 
 def _not_finite(value: float) -> str:

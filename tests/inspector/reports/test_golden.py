@@ -6,13 +6,12 @@ difference before committing it.
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import sys
+import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from builders import report_samples as samples
 from paraminspect.inspector.reports import FORMATS, writer
 from paraminspect.inspector.reports.blocks import Look
 from paraminspect.inspector.reports.layout import display_width
@@ -21,16 +20,6 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 SUFFIXES = {"text": "txt", "json": "json", "csv": "csv", "markdown": "md"}
 
 
-def _load_samples() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("report_samples", Path(__file__).parent / "samples.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["report_samples"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-samples = _load_samples()
 CASES = [(view, name) for view in samples.VIEWS for name in samples.CHECKPOINTS]
 
 
@@ -70,8 +59,6 @@ def test_nothing_a_terminal_would_obey_comes_through(view: str, name: str, forma
 
 
 def test_colour_changes_nothing_but_colour() -> None:
-    import re
-
     for view, name in CASES:
         plain = written(view, name, "text", Look(width=80))
         coloured = written(view, name, "text", Look(colour=True, width=80))

@@ -5,28 +5,17 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import paraminspect
 import pytest
+from builders import report_samples as samples
 from paraminspect.inspector.reports.blocks import Document, Look
 from paraminspect.inspector.reports.json import encoded, plain, write
 
 jsonschema = pytest.importorskip("jsonschema")
 
 SCHEMAS = Path(paraminspect.__file__).parent / "docs" / "schema"
-
-
-@pytest.fixture(scope="module")
-def samples() -> ModuleType:
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("json_samples", Path(__file__).parent / "samples.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def refuse(word: str) -> None:
@@ -41,7 +30,7 @@ def parsed(document: Document) -> Any:
 
 
 @pytest.mark.parametrize("view", ["show", "ls", "groups", "memory"])
-def test_documents_follow_their_schema(samples: ModuleType, view: str) -> None:
+def test_documents_follow_their_schema(view: str) -> None:
     document = samples.document(view, *samples.CHECKPOINTS, failures=(samples.FAILURE,))
     found = parsed(document)
     name, version = found["schema"].split("/")[1:]
@@ -54,7 +43,7 @@ def test_documents_follow_their_schema(samples: ModuleType, view: str) -> None:
     assert found["failures"][0]["code"] == "not-found"
 
 
-def test_the_schemas_notice_a_missing_and_an_added_key(samples: ModuleType) -> None:
+def test_the_schemas_notice_a_missing_and_an_added_key() -> None:
     schema = json.loads((SCHEMAS / "show-1.json").read_text())
     validator = jsonschema.Draft202012Validator(schema)
     found = parsed(samples.document("show", "decoder"))
@@ -65,7 +54,7 @@ def test_the_schemas_notice_a_missing_and_an_added_key(samples: ModuleType) -> N
     assert not validator.is_valid(found)
 
 
-def test_names_come_back_exactly(samples: ModuleType) -> None:
+def test_names_come_back_exactly() -> None:
     found = parsed(samples.document("ls", "evil"))
     names = [row[0] for row in found["models"][0]["rows"]]
     assert names == list(samples.EVIL_NAMES)
