@@ -13,7 +13,6 @@ from .output import CannotWrite, OutputClosed, silence_standard_output
 
 def interrupted() -> ExitCode:
     """Ctrl-C."""
-    silence_standard_output()
     tell("interrupted")
     return ExitCode.INTERRUPTED
 
@@ -24,7 +23,8 @@ def failed(error: Exception) -> ExitCode:
         silence_standard_output()
         return ExitCode.PIPE_CLOSED
     if isinstance(error, CannotWrite):
-        silence_standard_output()
+        if error.to_standard_output:
+            silence_standard_output()
         tell(str(error))
         return ExitCode.UNREADABLE
     if isinstance(error, ParamInspectError):
@@ -32,7 +32,6 @@ def failed(error: Exception) -> ExitCode:
         return ExitCode.UNREADABLE
     if os.environ.get("PARAMINSPECT_DEBUG"):
         raise error
-    silence_standard_output()
     text = printable(str(error), 300)
     tell(f"unexpected {type(error).__name__}: {text} (this is a bug; PARAMINSPECT_DEBUG=1 shows where)")
     return ExitCode.UNREADABLE

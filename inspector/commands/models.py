@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from ...readers import DEFAULT_LIMITS, Checkpoint, Limits, ParamInspectError, open_checkpoint
@@ -93,13 +94,13 @@ def run(
 
 
 def tell(message: str) -> None:
-    """One line on standard error; flushed output first, so that lines come in the order of events."""
-    try:
+    """One line on standard error; what was printed before goes out first, so that lines keep their order."""
+    # A stream may be closed or full: then there is nowhere left to say it, and the status still tells.
+    with suppress(OSError, ValueError):
         sys.stdout.flush()
+    with suppress(OSError, ValueError):
         sys.stderr.write(f"paraminspect: {message}\n")
         sys.stderr.flush()
-    except OSError:
-        pass  # nowhere left to say it; the exit status still tells
 
 
 def did_you_mean(model: str, *, alone: bool) -> str | None:

@@ -6,15 +6,22 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Final, TextIO
 
+from ...readers.untrusted import printable
 from ..reports import writer
 from ..reports.blocks import Document, Look
 from ..reports.layout import in_ascii
 
+STANDARD_OUTPUT: Final = "standard output"
+
 
 class CannotWrite(Exception):
     """The report could not be written; the message is one line."""
+
+    def __init__(self, message: str, *, to_standard_output: bool = False) -> None:
+        super().__init__(message)
+        self.to_standard_output = to_standard_output
 
 
 class _NothingWritten(Exception):
@@ -43,7 +50,7 @@ def emit(document: Document, *, format_name: str, path: str | None, color: str) 
     write = writer(format_name)
     if path is None or path == "-":
         look = look_of(sys.stdout, color)
-        guarded = _Guarded(sys.stdout, "standard output", ascii_only=not _takes_glyphs(sys.stdout))
+        guarded = _Guarded(sys.stdout, STANDARD_OUTPUT, ascii_only=not _takes_glyphs(sys.stdout))
         write(document, guarded, look)  # type: ignore[arg-type]
         guarded.flush()
         return
@@ -118,7 +125,10 @@ def _output_errors(name: str) -> Iterator[None]:
     except BrokenPipeError:
         raise OutputClosed(name) from None
     except OSError as error:
-        raise CannotWrite(f"cannot write to {name}: {error.strerror or error}") from None
+        raise CannotWrite(
+            f"cannot write to {printable(name)}: {error.strerror or error}",
+            to_standard_output=name == STANDARD_OUTPUT,
+        ) from None
 
 
 def silence_standard_output() -> None:
@@ -137,8 +147,8 @@ def new_file(path: str) -> Iterator[TextIO]:
     """
     target = os.path.realpath(path)
     with _output_errors(path):
-        if os.path.exists(target) and not os.path.isfile(target):
-            with open(target, "w", encoding="utf-8") as stream:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "w", encoding="utf-8") as stream:
                 yield stream
             return
         temporary = f"{target}.{os.getpid()}.tmp"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click.exceptions import Exit
 from click.shell_completion import CompletionItem
 
 from ..exits import ExitCode
@@ -88,7 +89,9 @@ def run(arguments: Sequence[str]) -> int:
         run(["--help"])
         return ExitCode.UNREADABLE
     try:
-        status = group().main(list(arguments), prog_name="paraminspect", standalone_mode=False)
+        return _invoke(list(arguments))
+    except Exit as ending:
+        return ending.exit_code
     except click.UsageError as mistake:
         usage = mistake.ctx.command_path if mistake.ctx else "paraminspect"
         tell(f"{mistake.format_message()} (see {usage} --help)")
@@ -96,12 +99,19 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as problem:
         tell(problem.format_message())
         return ExitCode.UNREADABLE
-    except click.Abort:
-        raise KeyboardInterrupt from None
     except OSError as error:
         from .output import CannotWrite, OutputClosed
 
         if isinstance(error, BrokenPipeError):
             raise OutputClosed("standard output") from None
-        raise CannotWrite(f"cannot write to standard output: {error.strerror or error}") from None
-    return int(status or 0)
+        message = f"cannot write to standard output: {error.strerror or error}"
+        raise CannotWrite(message, to_standard_output=True) from None
+
+
+def _invoke(arguments: list[str]) -> int:
+    """What click's own `main` does, without its words about Ctrl-C and closed pipes."""
+    root = group()
+    if "_PARAMINSPECT_COMPLETE" in os.environ:
+        root.main(arguments, prog_name="paraminspect", complete_var="_PARAMINSPECT_COMPLETE")
+    with root.make_context("paraminspect", arguments) as context:
+        return int(root.invoke(context) or 0)

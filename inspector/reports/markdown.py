@@ -9,7 +9,7 @@ from typing import Final, TextIO
 from .blocks import Block, Branch, Cell, Column, Document, Facts, Look, Remarks, Share, Table, Title
 from .layout import percent
 
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#+!|~>@:-])")
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]|~@]|:(?=//)|(?<=www)\.|^[#>+-]|^\d+(?=[.)]))")
 _BACKTICKS: Final = re.compile("`+")
 
 
