@@ -30,6 +30,10 @@ class LogicalCount(NamedTuple):
     basis: str
     """What the figure was derived from, as a short phrase."""
 
+    known: bool = True
+    """False where the count could not be told: `parameters` is then the stored elements, and `basis`
+    says why."""
+
 
 @dataclass(slots=True)
 class Columns:
@@ -192,9 +196,12 @@ def dotted(path: Path) -> str:
     return ".".join([part if isinstance(part, str) else str(part) for part in path])
 
 
-def joined(parts: Sequence[Columns]) -> Columns:
-    """One table from several files: the rows of part k get file index k, and storages stay apart."""
+def joined(parts: Sequence[Columns], file_counts: Sequence[int]) -> Columns:
+    """One table from several parts, made of `file_counts` files each: file indices go on from part to
+    part, and storages stay apart.
+    """
     ends = list(accumulate(len(part) for part in parts))
+    first_files = accumulate(file_counts, initial=0)
     whole = Columns(
         names=_concatenated(part.names for part in parts),
         shapes=_concatenated(part.shapes for part in parts),
@@ -202,7 +209,10 @@ def joined(parts: Sequence[Columns]) -> Columns:
         elements=_concatenated(part.elements for part in parts),
         nbytes=_concatenated(part.nbytes for part in parts),
         locate=_JoinedRows(parts, ends).locate,
-        files=_concatenated(repeat(index, len(part)) for index, part in enumerate(parts)),
+        files=_concatenated(
+            repeat(first, len(part)) if part.files is None else [first + index for index in part.files]
+            for part, first in zip(parts, first_files, strict=False)
+        ),
         sections=_joined_optional([part.sections for part in parts], parts),
         trainable=_joined_optional([part.trainable for part in parts], parts),
         owners=_joined_optional([part.owners for part in parts], parts),
