@@ -47,7 +47,6 @@ class ParamInspectError(Exception):
         self.path = path
         self.offset = offset
         self.advice = advice
-        self.stream: object = None
 
     def __str__(self) -> str:
         where = "" if self.path is None else f"{printable(self.path)}: "

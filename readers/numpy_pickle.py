@@ -113,8 +113,9 @@ def _fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def payload_source(record: object, source: ByteSource) -> ByteSource | None:
-    """The bytes of a payload: bytes, a bytearray, a view of one, or (protocols before 3) text whose
-    characters are the bytes, inside a call of `_codecs.encode`. None for anything else."""
+    """The bytes of a payload: bytes, a bytearray, a view of one, or text whose characters are the bytes
+    (alone in pickles of Python 2, inside a call of `_codecs.encode` in those of Python 3 with protocols
+    before 3). None for anything else."""
     if isinstance(record, Call) and isinstance(record.function, Global) and isinstance(record.args, tuple):
         name = record.function.qualified
         if name == "_codecs.encode" and record.args:
@@ -124,9 +125,9 @@ def payload_source(record: object, source: ByteSource) -> ByteSource | None:
         if name in ("builtins.bytearray", "__builtin__.bytearray") and record.args:
             return payload_source(record.args[0], source)
         return None
+    if isinstance(record, str) or (isinstance(record, BytesRef) and record.kind == "str"):
+        return _latin1(record, source)
     if isinstance(record, BytesRef):
-        if record.kind == "str":
-            return _latin1(record, source)
         return SpanSource(source, record.offset, record.length)
     if isinstance(record, MutableBytes):
         return MemorySource(record.value, source.name)

@@ -67,8 +67,8 @@ def read_pickle(
         Ambiguous: loaders differ on the meaning of the bytes.
         Malformed: an opcode is unknown or cannot be executed.
         LimitExceeded: a budget is used up.
-        ParamInspectError: the source cannot be read. The `stream` attribute of whatever is raised has what
-            was understood up to there, with `root` None.
+        ParamInspectError: the source cannot be read. What was understood up to there is in `partial` of
+            whatever is raised: a `PickleStream` with `root` None.
     """
     before = budget.containers, budget.bytes_read
     collapse = collapse_tensors and after_build is None
@@ -98,10 +98,10 @@ def _interpreted(machine: Machine) -> PickleStream:
         end = _run(machine)
         machine.charge(machine.offset(end))
     except ParamInspectError as error:
-        if isinstance(error.stream, PickleStream):
+        if isinstance(error.partial, PickleStream):
             # A pickle nested in this one failed: what it would have done belongs to the account.
-            stream.events += error.stream.events
-        error.stream = stream
+            stream.events += error.partial.events
+        error.partial = stream
         raise
     finally:
         if machine.tensors is not None:

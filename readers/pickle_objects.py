@@ -284,7 +284,7 @@ def load_build(machine: Machine, pos: int) -> int:
     target = machine.stack[-1]
     machine.forbid_collapsed(target)
     if not isinstance(target, Call):
-        if not _is_no_state(state):
+        if state is not None:
             raise _wrong_target(machine, pos, target)
         return pos + 1
     if isinstance(target.state, Builds):
@@ -298,11 +298,6 @@ def load_build(machine: Machine, pos: int) -> int:
     if machine.after_build is not None:
         return _resume_after_build(machine, pos, machine.after_build(target, machine.offset(pos + 1)))
     return pos + 1
-
-
-def _is_no_state(state: object) -> bool:
-    """A BUILD that leaves any object as it is, whichever loader executes it."""
-    return state is None or (isinstance(state, tuple) and len(state) == 2 and state[0] is state[1] is None)
 
 
 def _resume_after_build(machine: Machine, pos: int, resume: int | None) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .numpy_pickle import is_array, rebuild_array
-from .source import ByteSource
 from .records import TensorCall
+from .source import ByteSource
 from .torch_rebuild import Geometry, Rebuilt, TensorRebuilder, is_tensor
 from .torch_storage import BadTensor, Storage, StorageFinder
 
@@ -34,10 +34,10 @@ class PickledTensors:
 class NoStorages:
     """For pickles that have no storages: any reference to one is a fault."""
 
-    def find(self, record: object) -> Storage:
+    def find(self, _: object) -> Storage:
         """Always a fault."""
         raise BadTensor("storage-id", "it refers to a storage, and this file has none")
 
-    def find_parts(self, storage_class: object, key: str, location: str, numel: int) -> Storage:
+    def find_parts(self, _storage_class: object, key: str, _location: str, _numel: int) -> Storage:
         """Always a fault."""
         raise BadTensor("storage-id", f"it refers to storage {key!r}, and this file has none")

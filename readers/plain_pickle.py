@@ -39,8 +39,8 @@ def _is_old_pickle(source: ByteSource) -> bool:
     try:
         stream = read_pickle(window, 0, PickleBudget(DEFAULT_LIMITS, Deadline(0)))
     except ParamInspectError as error:
-        events = getattr(error, "stream", None)
-        return source.size() > window.size() and isinstance(events, PickleStream) and bool(events.events)
+        begun = error.partial
+        return source.size() > window.size() and isinstance(begun, PickleStream) and bool(begun.events)
     return not isinstance(stream.root, (int, str, float)) and stream.root is not None
 
 
@@ -132,7 +132,7 @@ class NestedStorages:
         self._known[id(record)] = storage
         return storage
 
-    def find_parts(self, storage_class: object, key: str, location: str, numel: int) -> Storage:
+    def find_parts(self, _storage_class: object, key: str, _location: str, _numel: int) -> Storage:
         """A plain pickle has no persistent ids."""
         raise BadTensor("storage-id", f"it refers to storage {key!r} outside the pickle")
 

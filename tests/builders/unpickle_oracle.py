@@ -26,11 +26,8 @@ from paraminspect.readers.records import (
     MISSING,
     Builds,
     Call,
-    DictRecord,
     Global,
-    ListRecord,
     PersistentId,
-    SetRecord,
 )
 
 
@@ -90,7 +87,7 @@ class CLoader(pickle.Unpickler):
         return Reference(pid)
 
 
-class PythonLoader(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class PythonLoader(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> object:
         return stub_class(module, name)
 
@@ -144,7 +141,7 @@ class StubObjects(Objects):
             return self._made[id(record)]
         return super().make(record)
 
-    def _known(self, call: Call) -> object:
+    def _known(self, _: Call) -> object:
         return NotImplemented
 
 
@@ -167,7 +164,7 @@ def make_stub(call: Call, objects: Objects) -> object:
 _ABOUT_VALUES = ("NEWOBJ", "STACK_GLOBAL", "pickle stream refers to out-of-band", "EXT", "unregistered")
 
 
-def _loaded(loader: Callable[..., pickle.Unpickler], program: bytes) -> tuple[str | None, bool]:
+def _loaded(loader: Callable[..., CLoader | PythonLoader], program: bytes) -> tuple[str | None, bool]:
     """What a real unpickler makes of a program, and whether a refusal is about the objects it would have made
     (which we do not make) rather than about the program."""
     try:
@@ -236,10 +233,12 @@ class Program:
         options = [
             b"N", b"\x88", b"\x89", b"K\x07", b"M\x00\x01", b"J" + struct.pack("<i", number),
             b"I%d\n" % number, b"I01\n", b"I00\n", b"L%dL\n" % number, b"L%d\n" % number, b"F%.3f\n" % number,
-            b"F1e5\n", b"Fnan\n", b"F-inf\n", b"G" + struct.pack(">d", number / 7), b"\x8a\x00", b"\x8a\x02\x00\xff",
+            b"F1e5\n", b"Fnan\n", b"F-inf\n", b"G" + struct.pack(">d", number / 7), b"\x8a\x00",
+            b"\x8a\x02\x00\xff",
             b"\x8b\x01\0\0\0\x80", b"S'a\\x41\\n\\'b'\n", b'S"q"\n', b"U\x02hi", b"T\x02\0\0\0yo",
-            b"X" + struct.pack("<I", len(utf8)) + utf8, b"\x8c" + bytes([len(utf8)]) + utf8,
-            b"\x8d" + struct.pack("<Q", len(utf8)) + utf8, b"Vpl\\u00e9in\n", b"C\x02\x00\xff", b"B\x01\0\0\0z",
+            b"X" + struct.pack("<I", len(utf8)) + utf8,
+            b"\x8c" + bytes([len(utf8)]) + utf8, b"\x8d" + struct.pack("<Q", len(utf8)) + utf8,
+            b"Vpl\\u00e9in\n", b"C\x02\x00\xff", b"B\x01\0\0\0z",
             b"\x8e\x01\0\0\0\0\0\0\0z",
         ]  # fmt: skip
         self._push(chance.choice(options), "atom")
@@ -280,7 +279,9 @@ class Program:
     def _memo(self) -> None:
         if self.memo and self.chance.random() < 0.6:
             index = self.chance.choice(list(self.memo))
-            get = self.chance.choice((b"h" + bytes([index]), b"j" + struct.pack("<I", index), b"g%d\n" % index))
+            get = self.chance.choice(
+                (b"h" + bytes([index]), b"j" + struct.pack("<I", index), b"g%d\n" % index)
+            )
             self._push(get, self.memo[index])
         elif self.stack[-1]:
             index = self.chance.randrange(8)
@@ -328,7 +329,9 @@ class Program:
             top.pop()
             self._push(b"Q", "object without methods")
         else:
-            name = self.chance.choice((b"cm\nC\n", b"cm\nD.e\n", b"\x8c\x01m\x8c\x01C\x93", b"cbuiltins\neval\n"))
+            name = self.chance.choice(
+                (b"cm\nC\n", b"cm\nD.e\n", b"\x8c\x01m\x8c\x01C\x93", b"cbuiltins\neval\n")
+            )
             self._push(name, "class")
 
     def _shuffle(self) -> None:
@@ -352,14 +355,19 @@ def broken(program: bytes, starts: list[int], chance: random.Random) -> bytes:
             return program[:begin] + program[end:]
         return program[:end] + program[begin:end] + program[end:]
     place = chance.randrange(len(program))
-    return program[:place] + bytes([chance.choice(b"()]}tldue.0123abRsKN\x81\x85\x8f\x90\x94\x96\x98g")]) + program[place + 1 :]
+    return (
+        program[:place]
+        + bytes([chance.choice(b"()]}tldue.0123abRsKN\x81\x85\x8f\x90\x94\x96\x98g")])
+        + program[place + 1 :]
+    )
 
 
-def main(seed: int, count: int) -> None:
+def disagreements(seed: int, count: int) -> list[str]:
     resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
     warnings.simplefilter("ignore")
     chance = random.Random(seed)
     compared = 0
+    told: list[str] = []
     for _ in range(count):
         written = Program(chance)
         program = written.write(chance.randrange(3, 30))
@@ -369,11 +377,12 @@ def main(seed: int, count: int) -> None:
             if fast is not None and fast == slow:
                 compared += 1
                 if ours != fast and not _stricter(reason):
-                    print("differs", candidate, reason, ours, fast)
+                    told.append(f"differs {candidate!r} {reason} ours={ours} theirs={fast}")
             elif ours is not None and not excused and not also:
-                print("accepted", candidate, f"ours={ours} C={fast} Python={slow}")
+                told.append(f"accepted {candidate!r} ours={ours} C={fast} Python={slow}")
     if compared < count // 2:
-        print("too few programs were comparable:", compared)
+        told.append(f"only {compared} programs were comparable")
+    return told
 
 
 def _stricter(reason: str) -> bool:
@@ -383,4 +392,4 @@ def _stricter(reason: str) -> bool:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    sys.stdout.writelines(line + "\n" for line in disagreements(int(sys.argv[1]), int(sys.argv[2])))
