@@ -464,7 +464,8 @@ class ParameterTable:
         return {name: [_plain(value) for value in _COLUMN_LISTS[name](self)] for name in COLUMN_NAMES}
 
     def to_pandas(self) -> pd.DataFrame:
-        """A pandas DataFrame of the plain columns.
+        """A pandas DataFrame of the plain columns; counts are exact (as objects beyond 64 bits), and names
+        are valid UTF-8 (see `arrow.valid_text`).
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -475,7 +476,12 @@ class ParameterTable:
             raise MissingExtra(
                 "missing-pandas", "pandas is not installed", advice="pip install pandas"
             ) from None
-        return pd.DataFrame(self.to_dict())
+        from .arrow import valid_text
+
+        columns = self.to_dict()
+        for name in ("name", "owner"):
+            columns[name] = list(map(valid_text, columns[name]))
+        return pd.DataFrame(columns)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The Arrow C stream of the table: polars, pyarrow, DuckDB and pandas take it directly.
