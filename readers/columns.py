@@ -80,6 +80,9 @@ class Columns:
     optimizer_groups: tuple[OptimizerGroups, ...] = ()
     """Parameter groups of the optimizers among the rows."""
 
+    in_module_order: bool = True
+    """Rows come in the order in which the model defines its tensors (safetensors sorts them instead)."""
+
     quantization: Mapping[str, object] | None = None
     """The `quantization_config` (or like) of a config beside the weights: how packed weights count."""
 
@@ -217,6 +220,7 @@ def joined(parts: Sequence[Columns], file_counts: Sequence[int]) -> Columns:
         trainable=_joined_optional([part.trainable for part in parts], parts),
         owners=_joined_optional([part.owners for part in parts], parts),
         optimizer_groups=tuple(group for part in parts for group in part.optimizer_groups),
+        in_module_order=all(part.in_module_order for part in parts),
         quantization=next((part.quantization for part in parts if part.quantization), None),
     )
     if any(part.paths is not None for part in parts):

@@ -115,6 +115,8 @@ def _owner_names(
         return {}
     ids = [identity for group in optimizer.ids for identity in group] or sorted(used, key=str)
     shapes = [moments.get(identity) for identity in ids]
+    if not columns.in_module_order:
+        return _by_unique_shape(columns, ids, shapes)
     readings = [
         reading
         for candidates in _candidate_lists(columns)
@@ -130,6 +132,24 @@ def _owner_names(
         if readings
         else {}
     )
+
+
+def _by_unique_shape(
+    columns: Columns, ids: Sequence[int | str], wanted: Sequence[tuple[int, ...] | None]
+) -> dict[int | str, str]:
+    """Owners where the order of the rows says nothing: a shape that one parameter and one entry have."""
+    candidates = _candidate_lists(columns)[-1:]
+    rows_of_shape: dict[tuple[int, ...], list[int]] = {}
+    for row in candidates[0] if candidates else ():
+        rows_of_shape.setdefault(columns.shapes[row], []).append(row)
+    if None in wanted:
+        return {}
+    found = {}
+    for identity, shape in zip(ids, wanted, strict=True):
+        rows = rows_of_shape.get(shape, []) if shape is not None else []
+        if len(rows) == 1 and wanted.count(shape) == 1:
+            found[identity] = columns.names[rows[0]]
+    return found
 
 
 def _embedding(

@@ -6,9 +6,11 @@ import os
 from dataclasses import replace
 
 from .entry import Checkpoint, CheckpointFile
+from .errors import Malformed
 from .findings import Finding, Severity
 from .limits import DEFAULT_LIMITS, Deadline, Limits
 from .registry import FORMATS, Format, OpenContext, detect
+from .side_configs import HUB_NAMES, attach_configs
 from .source import FileSource
 
 
@@ -34,17 +36,26 @@ def open_checkpoint(
     deadline = Deadline(limits.seconds, location)
 
     def open_part(part: str) -> Checkpoint:
-        return _open_path(part, context)
+        return open_file(FileSource(part), replace(context, open_part=_no_part))
 
     context = OpenContext(location, limits, deadline, follow_links, open_part)
     return _open_path(location, context)
+
+
+def _no_part(part: str) -> Checkpoint:
+    raise Malformed(
+        "nested-index",
+        "an index names a file that names files in its turn",
+        path=part,
+        advice="open the inner index by itself",
+    )
 
 
 def _open_path(location: str, context: OpenContext) -> Checkpoint:
     if location == "-":
         from .standard_input import spooled_input
 
-        return _open_file(spooled_input(context), context)
+        return open_file(spooled_input(context), context)
     if os.path.isdir(location):
         from .folder import open_folder
 
@@ -53,10 +64,11 @@ def _open_path(location: str, context: OpenContext) -> Checkpoint:
         from .folder import open_glob
 
         return open_glob(location, context)
-    return _open_file(FileSource(location), context)
+    return open_file(FileSource(location), context)
 
 
-def _open_file(source: FileSource, context: OpenContext) -> Checkpoint:
+def open_file(source: FileSource, context: OpenContext) -> Checkpoint:
+    """One file, by its content; the source is closed when that fails."""
     try:
         found = detect(source)
         if found is None:
@@ -69,10 +81,10 @@ def _open_file(source: FileSource, context: OpenContext) -> Checkpoint:
     except BaseException:
         source.close()
         raise
-    return _completed(checkpoint, source, row)
+    return _completed(checkpoint, source, row, context)
 
 
-def _completed(checkpoint: Checkpoint, source: FileSource, row: Format) -> Checkpoint:
+def _completed(checkpoint: Checkpoint, source: FileSource, row: Format, context: OpenContext) -> Checkpoint:
     """Fill in what is the same for every format."""
     if not checkpoint.files:
         checkpoint.files = (CheckpointFile(source.name, source.size()),)
@@ -90,6 +102,9 @@ def _completed(checkpoint: Checkpoint, source: FileSource, row: Format) -> Check
                 path=source.name,
             ),
         )
+    folder, name = os.path.split(source.name)
+    if name in HUB_NAMES:
+        attach_configs(checkpoint, folder or ".", context)
     return checkpoint
 
 

@@ -139,6 +139,7 @@ def _columns(source: ByteSource, header: Header, raw: bytes) -> Columns:
         elements=elements,
         nbytes=[entry.end - entry.begin for entry in entries],
         locate=_Rows(source, data_start, entries).locate,
+        in_module_order=False,
     )
 
 

@@ -178,6 +178,11 @@ class ParameterTable:
         self._columns = columns
         self._rows = rows
 
+    @property
+    def base_columns(self) -> Columns:
+        """What the reader handed over: all rows, also those that a filter left out."""
+        return self._columns
+
     # --- columns as Python lists (numpy is not imported for these) ---
 
     @cached_property

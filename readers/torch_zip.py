@@ -45,7 +45,7 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
     is_script = found.root + "constants.pkl" in archive.by_name
     findings = [*archive.findings, *walked.findings, *import_findings]
     if is_script:
-        columns = joined([columns, _constants(found, source, context, findings)])
+        columns = joined([columns, _constants(found, source, context, findings)], file_counts=[0, 0])
         columns.files = None
         findings.append(_program(found, source))
     for record in _TEXT_RECORDS:
