@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol, TypeGuard
 
 from .dtypes import DType, opaque
 from .numpy_types import array_type
@@ -15,6 +15,12 @@ from .torch_storage import BadTensor
 
 _MULTIARRAY: Final = frozenset({"numpy.core.multiarray", "numpy._core.multiarray"})
 _NUMERIC: Final = frozenset({"numpy.core.numeric", "numpy._core.numeric"})
+_BUILTINS: Final = frozenset({"builtins", "__builtin__"})
+_CODECS: Final = frozenset({"_codecs"})
+
+
+class _PositionalCall(Protocol):
+    args: tuple[object, ...]
 
 
 def is_array(record: object) -> bool:
@@ -37,7 +43,7 @@ def rebuild_array(record: object, source: ByteSource) -> Rebuilt:
     Raises:
         BadTensor: not even its shape and type can be told.
     """
-    assert isinstance(record, Call) and isinstance(record.function, Global)  # noqa: PT018
+    assert isinstance(record, Call) and isinstance(record.function, Global)
     if record.function.name == "_frombuffer":
         shape_record, dtype_record, order, payload = _frombuffer_fields(record)
     else:
@@ -79,7 +85,8 @@ def _state_fields(record: Call) -> tuple[object, object, str, object]:
 
 def _element_type(record: object) -> tuple[DType, ByteOrder]:
     """`dtype(name, align, copy)` with BUILD `(version, endian, subdtype, names, fields, itemsize, ...)`;
-    types of other packages come as a class."""
+    types of other packages come as a class.
+    """
     if isinstance(record, Call) and isinstance(record.args, tuple) and record.args:
         state = record.state if isinstance(record.state, tuple) else ()
         endian = state[1] if len(state) > 1 and isinstance(state[1], str) else "<"
@@ -115,16 +122,14 @@ def _fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 def payload_source(record: object, source: ByteSource) -> ByteSource | None:
     """The bytes of a payload: bytes, a bytearray, a view of one, or text whose characters are the bytes
     (alone in pickles of Python 2, inside a call of `_codecs.encode` in those of Python 3 with protocols
-    before 3). None for anything else."""
-    if isinstance(record, Call) and isinstance(record.function, Global) and isinstance(record.args, tuple):
-        name = record.function.qualified
-        if name == "_codecs.encode" and record.args:
-            return _latin1(record.args[0], source)
-        if name in ("builtins.bytes", "__builtin__.bytes") and not record.args:
-            return MemorySource(b"", source.name)
-        if name in ("builtins.bytearray", "__builtin__.bytearray") and record.args:
-            return payload_source(record.args[0], source)
-        return None
+    before 3). None for anything else.
+    """
+    while _is_call(record, "bytearray", _BUILTINS) and record.args:
+        record = record.args[0]
+    if _is_call(record, "encode", _CODECS) and record.args:
+        return _latin1(record.args[0], source)
+    if _is_call(record, "bytes", _BUILTINS) and not record.args:
+        return MemorySource(b"", source.name)
     if isinstance(record, str) or (isinstance(record, BytesRef) and record.kind == "str"):
         return _latin1(record, source)
     if isinstance(record, BytesRef):
@@ -134,6 +139,12 @@ def payload_source(record: object, source: ByteSource) -> ByteSource | None:
     if isinstance(record, bytes):
         return MemorySource(record, source.name)
     return None
+
+
+def _is_call(record: object, name: str, modules: frozenset[str]) -> TypeGuard[_PositionalCall]:
+    if not isinstance(record, Call) or not isinstance(record.function, Global):
+        return False
+    return record.function.name == name and record.function.module in modules and type(record.args) is tuple
 
 
 def _latin1(text: object, source: ByteSource) -> ByteSource | None:

@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 
 from .entry import Checkpoint, CheckpointFile
-from .errors import Malformed
 from .findings import Finding, Severity
 from .limits import DEFAULT_LIMITS, Deadline, Limits
 from .registry import FORMATS, Format, OpenContext, detect
@@ -36,19 +35,10 @@ def open_checkpoint(
     deadline = Deadline(limits.seconds, location)
 
     def open_part(part: str) -> Checkpoint:
-        return open_file(FileSource(part), replace(context, open_part=_no_part))
+        return open_file(FileSource(part), replace(context, is_part=True))
 
     context = OpenContext(location, limits, deadline, follow_links, open_part)
     return _open_path(location, context)
-
-
-def _no_part(part: str) -> Checkpoint:
-    raise Malformed(
-        "nested-index",
-        "an index names a file that names files in its turn",
-        path=part,
-        advice="open the inner index by itself",
-    )
 
 
 def _open_path(location: str, context: OpenContext) -> Checkpoint:

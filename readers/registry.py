@@ -34,6 +34,9 @@ class OpenContext:
     open_part: Callable[[str], Checkpoint]
     """Opens one more file, by path, as a checkpoint of its own: for containers that name their parts."""
 
+    is_part: bool = False
+    """The file was named by another one, and must not name further ones."""
+
 
 class FormatModule(Protocol):
     """What a module in this folder must offer to be a format."""

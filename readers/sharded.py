@@ -55,6 +55,13 @@ class ShardIndex:
 
 def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
     """Open every shard that is there and compare names, places and sizes with the index."""
+    if context.is_part:
+        raise Malformed(
+            "nested-index",
+            "an index names this file, which is an index itself",
+            path=source.name,
+            advice="open the inner index by itself",
+        )
     index = read_index(source, context)
     folder = os.path.dirname(source.name) or "."
     opener = PartsOpener(context, index.findings)
