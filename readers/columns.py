@@ -168,8 +168,8 @@ class ColumnsBuilder:
         shared = len(set(self.storages)) < len(refs)
         return Columns(
             names=[dotted(path) for path in self.paths],
-            shapes=[ref[3] if type(ref) is tuple else ref.shape for ref in refs],
-            dtypes=[ref[2] if type(ref) is tuple else ref.dtype for ref in refs],
+            shapes=[ref[3] if isinstance(ref, tuple) else ref.shape for ref in refs],
+            dtypes=[ref[2] if isinstance(ref, tuple) else ref.dtype for ref in refs],
             elements=self.elements,
             nbytes=self.nbytes,
             locate=_Planned(refs).locate,

@@ -104,9 +104,9 @@ def _owner_names(
     if optimizer.names:
         return _qualified(columns, optimizer.names)
     used = set(rows.values())
-    text_ids = {identity: identity for identity in used if isinstance(identity, str)}
+    text_ids: dict[int | str, str] = {identity: identity for identity in used if isinstance(identity, str)}
     if text_ids:
-        return _qualified(columns, dict(text_ids))
+        return _qualified(columns, text_ids)
     moments: dict[int | str, tuple[int, ...]] = {}
     for row, identity in rows.items():
         if columns.names[row].rsplit(".", 1)[-1] in _WHOLE_MOMENTS:

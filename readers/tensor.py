@@ -77,9 +77,9 @@ class TensorRef:
             NoValues: the file holds no values for this tensor.
             Truncated, Malformed, ChangedWhileReading, CannotOpen: the bytes cannot be read.
         """
-        from . import values
+        from .values import whole_array
 
-        return values.whole_array(self, raw=raw)
+        return whole_array(self, raw=raw)
 
     def blocks(self, block_bytes: int = BLOCK_BYTES, *, raw: bool = False) -> Iterator[NDArray[np.generic]]:
         """The values in pieces: one-dimensional arrays in storage order, each from at most
@@ -92,9 +92,9 @@ class TensorRef:
         Raises:
             As `numpy`.
         """
-        from . import values
+        from .values import blocks
 
-        return values.blocks(self, block_bytes, raw=raw)
+        return blocks(self, block_bytes, raw=raw)
 
 
 def count_elements(shape: tuple[int, ...]) -> int:

@@ -218,7 +218,7 @@ def _values(folder: _Folder, name: str, ref: TensorRef, chunks: object) -> ByteS
     if not _is_stacked(pieces, ref.shape):
         raise BadTensor(
             "dcp-chunk-layout",
-            f"its {len(pieces)} chunks do not follow each other along the first dimension, or do not cover it",
+            f"its {len(pieces)} chunks do not follow each other along the first dimension, or leave gaps",
         )
     sources: list[ByteSource] = []
     for offsets, sizes in pieces:

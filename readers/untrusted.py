@@ -14,10 +14,10 @@ _INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 
 def printable(text: str, limit: int = NAME_LIMIT) -> str:
-    """Escape every control, ANSI, bidirectional and invisible character, and clip to `limit`.
+    r"""Escape every control, ANSI, bidirectional and invisible character, and clip to `limit`.
 
     What is returned contains no line break and no byte a terminal would obey. Lone surrogates
-    (bytes that were not UTF-8) come out as `\\udcXX`.
+    (bytes that were not UTF-8) come out as `\udcXX`.
     """
     clipped = text if len(text) <= limit else text[:limit]
     if clipped.isascii() and clipped.isprintable():

@@ -214,12 +214,14 @@ def decoded(
     if dtype.name == "bfloat16":
         return widened_bfloat16(carrier)
     if dtype.name in FLOAT_FORMATS or dtype.name == "float8_e8m0fnu":
-        return float_table(dtype.name)[carrier]
+        widened: NDArray[Any] = float_table(dtype.name)[carrier]
+        return widened
     if dtype.name == "complex32":
         halves = stored.view("<f2" if byteorder == "little" else ">f2")
         return widened_complex32(halves.astype(np.float16, copy=False))
     if dtype.kind == "bool":
-        return carrier != 0
+        truth: NDArray[Any] = carrier != 0
+        return truth
     return carrier
 
 

@@ -1,7 +1,7 @@
-"""Zip archives read by hand: the central directory is believed, and whatever could be read two ways refused.
+"""Zip archives read by hand: the central directory is believed, whatever could be read two ways refused.
 
-torch's reader and Python's `zipfile` disagree on duplicates, prefixes, checksums and local headers; here an archive
-has one reading or none. Layout: APPNOTE.TXT 6.3.10 (PKWARE), sections 4.3 and 4.5.3.
+torch's reader and Python's `zipfile` disagree on duplicates, prefixes, checksums and local headers; here an
+archive has one reading or none. Layout: APPNOTE.TXT 6.3.10 (PKWARE), sections 4.3 and 4.5.3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STORED: Final = 0
 DEFLATED: Final = 8
 
 _ENTRY: Final = struct.Struct("<4s4xHH4xIIIHHHH6xI")
-"""Signature, flags, method, CRC, compressed and plain size, lengths of name, extra and comment, disk, offset."""
+"""Signature, flags, method, CRC, both sizes, lengths of name, extra field and comment, disk, offset."""
 _ENTRY_SIZE: Final = 46
 _LOCAL: Final = struct.Struct("<4s2xHH4xIIIHH")
 _LOCAL_SIZE: Final = 30

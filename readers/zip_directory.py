@@ -1,4 +1,4 @@
-"""Where the central directory of a zip archive lies: found from the end, and believed only if all records agree."""
+"""Where the central directory of a zip archive lies: found from the end, believed only if all records agree."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def _only_end(source: ByteSource, tail: bytes, start: int) -> _End:
     if len(sensible) > 1:
         raise Ambiguous(
             "zip-two-ends",
-            f"there are {len(sensible)} end records (at {', '.join(f'{end.position:,}' for end in sensible[:4])}): "
+            f"there are {len(sensible)} end records "
+            f"(at {', '.join(f'{end.position:,}' for end in sensible[:4])}): "
             "loaders would read different archives",
             path=source.name,
             offset=file_offset(source, sensible[0].position),
