@@ -1,4 +1,4 @@
-"""Where the central directory of a zip archive lies: found from the end, if all records agree.
+"""Where the central directory of a zip archive lies: found from the end, if all records agree."""
 
 from __future__ import annotations
 
