@@ -92,7 +92,7 @@ def _only_end(source: ByteSource, tail: bytes, start: int) -> _End:
     if not candidates:
         raise Truncated(
             "zip-no-end",
-            "the archive has no end record: its last part is missing",
+            "the archive has no end record: its last part is missing, and nothing tells how much that is",
             path=source.name,
             offset=file_offset(source, source.size()),
             advice="the file is incomplete: download or copy it again",
