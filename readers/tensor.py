@@ -69,12 +69,13 @@ class TensorRef:
         """All values as one array of `shape`.
 
         Types that numpy lacks are widened exactly: bfloat16, float8, float6 and float4 to float32,
-        complex32 to complex64, sub-byte integers to (u)int8. With `raw`, the stored bits as unsigned
-        integers (or void) instead; packed sub-byte types then come as a one-dimensional array of bytes.
-        A broadcast view (stride 0) comes as a read-only view, not a copy.
+        complex32 to complex64, sub-byte integers to (u)int8. With `raw`, nothing is widened: what numpy
+        lacks comes as unsigned integers (or void) with the stored bits, and packed sub-byte types as a
+        one-dimensional array of bytes. A broadcast view (stride 0) comes as a read-only view, not a copy.
 
         Raises:
             NoValues: the file holds no values for this tensor.
+            Unsupported: numpy has no such type here, or no array of such a shape.
             Truncated, Malformed, ChangedWhileReading, CannotOpen: the bytes cannot be read.
         """
         from .values import whole_array
@@ -83,7 +84,7 @@ class TensorRef:
 
     def blocks(self, block_bytes: int = BLOCK_BYTES, *, raw: bool = False) -> Iterator[NDArray[np.generic]]:
         """The values in pieces: one-dimensional arrays in storage order, each from at most
-        `block_bytes` stored bytes.
+        `block_bytes` stored bytes (eight elements where that is less).
 
         Every stored element of the view comes exactly once: a transposed tensor comes in the order
         of its storage, an element repeated by a broadcast or overlapping view comes once. A block

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from .low_precision import (
 )
 from .source import ByteSource, file_offset
 from .tensor import ByteOrder, TensorRef
+
+_MAX_DIMENSIONS: Final = 64 if int(np.__version__.partition(".")[0]) >= 2 else 32
 
 
 class _View(NamedTuple):
@@ -43,10 +45,21 @@ class _View(NamedTuple):
     def is_dense(self) -> bool:
         return not self.overlaps and self.span == _product(self.shape)
 
+    @property
+    def covers_span(self) -> bool:
+        """Surely no element between the first and the last is left out."""
+        reach = 1
+        for length, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if stride > reach:
+                return False
+            reach += (length - 1) * stride
+        return True
+
 
 def whole_array(ref: TensorRef, *, raw: bool) -> NDArray[Any]:
     """All values of a tensor: see `TensorRef.numpy`."""
     source = _readable(ref)
+    _check_shape(ref)
     view = _view_of(ref)
     if view.repeats or view.overlaps:
         return _repeated(ref, source, raw=raw)
@@ -71,9 +84,15 @@ def blocks(ref: TensorRef, block_bytes: int, *, raw: bool) -> Iterator[NDArray[A
         return
     buffer = bytearray(max(block_bytes, ref.dtype.span(8)))
     if view.is_dense or view.overlaps:
+        touched = None if view.covers_span else _touched(view)
         step = max(8, (block_bytes * 8 // ref.dtype.bits) // 8 * 8)
         for first in range(0, view.span, step):
-            yield _read_decoded(ref, source, first, min(step, view.span - first), raw=raw, buffer=buffer)
+            count = min(step, view.span - first)
+            block = _read_decoded(ref, source, first, count, raw=raw, buffer=buffer)
+            if touched is None:
+                yield block
+            elif (kept := touched[first // 8 : (first + count + 7) // 8]).any():
+                yield block[np.unpackbits(kept, count=count, bitorder="little").view(np.bool_)]
         return
     limit = max(1, block_bytes // (ref.dtype.bits // 8))
     for first, shape, strides in _pieces(view, limit):
@@ -81,6 +100,18 @@ def blocks(ref: TensorRef, block_bytes: int, *, raw: bool) -> Iterator[NDArray[A
         flat = _read_decoded(ref, source, first, span, raw=raw, buffer=buffer)
         steps = [stride * flat.itemsize for stride in strides]
         yield np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False).reshape(-1)
+
+
+def _touched(view: _View) -> NDArray[np.uint8]:
+    """For a view whose elements overlap: one bit for each element of its span, set where it is used."""
+    bits = 1
+    for length, stride in zip(view.shape, view.strides, strict=True):
+        copies = 1
+        while copies < length:
+            more = min(copies, length - copies)
+            bits |= bits << (more * stride)
+            copies += more
+    return np.frombuffer(bits.to_bytes((view.span + 7) // 8, "little"), np.uint8)
 
 
 def _readable(ref: TensorRef) -> ByteSource:
@@ -91,6 +122,10 @@ def _readable(ref: TensorRef) -> ByteSource:
         raise NoValues("no-values", f"elements of type {ref.dtype.name} have no fixed size to read")
     if ref.dtype.is_packed and ref.strides is not None:
         raise NoValues("no-values", "its packed values are not stored in order, which is not decoded")
+    if ref.strides is not None and min(ref.strides, default=0) < 0:
+        raise Unsupported(
+            "negative-stride", "the tensor is stored backwards, which is not decoded", path=ref.source.name
+        )
     needed = ref.offset + ref.dtype.span(ref.span_elements)
     if ref.offset < 0 or needed > ref.source.size():
         raise Malformed(
@@ -100,6 +135,19 @@ def _readable(ref: TensorRef) -> ByteSource:
             offset=file_offset(ref.source, max(0, ref.offset)),
         )
     return ref.source
+
+
+def _check_shape(ref: TensorRef) -> None:
+    """Raise `Unsupported` for a shape that no numpy array can have, although its bytes could be read."""
+    widened = max(4, 8 if ref.dtype.name == "complex32" else ref.dtype.bits // 8)
+    bytes_if_not_empty = _product([max(1, length) for length in ref.shape]) * widened
+    if len(ref.shape) > _MAX_DIMENSIONS or bytes_if_not_empty > np.iinfo(np.intp).max:
+        raise Unsupported(
+            "shape-beyond-numpy",
+            f"no numpy array can have this shape of {len(ref.shape):,} dimensions",
+            path=None if ref.source is None else ref.source.name,
+            advice="read it in blocks",
+        )
 
 
 def _view_of(ref: TensorRef) -> _View:
