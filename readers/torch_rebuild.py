@@ -185,6 +185,10 @@ def _flag(args: tuple[object, ...], index: int) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+_MAX_DIMENSIONS: Final = 128
+"""Far beyond any model, and few enough that the number of elements can be printed."""
+
+
 def dimensions(record: object) -> tuple[int, ...]:
     """A shape: a tuple, list or `torch.Size` of natural numbers; `BadTensor` otherwise."""
     if isinstance(record, Call) and isinstance(record.function, Global) and record.function.name == "Size":
@@ -193,6 +197,8 @@ def dimensions(record: object) -> tuple[int, ...]:
         record = tuple(record.items)
     if not isinstance(record, tuple):
         raise BadTensor("tensor-shape", "its shape is not a tuple of numbers")
+    if len(record) > _MAX_DIMENSIONS:
+        raise BadTensor("tensor-shape", f"its shape has {len(record):,} dimensions")
     sizes = []
     for dimension in record:
         if not isinstance(dimension, int) or isinstance(dimension, bool) or not 0 <= dimension < 1 << 63:

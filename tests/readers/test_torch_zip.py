@@ -66,6 +66,7 @@ def test_a_bad_tensor_is_one_marked_row(tmp_path: Path, lie: FakeTensor, code: s
         (FakeTensor(size=(True, 2)), "tensor-shape"),
         (FakeTensor(size=(2.0, 2)), "tensor-shape"),
         (FakeTensor(size=(2**70, 2)), "tensor-shape"),
+        (FakeTensor(size=(2**62,) * 400, stride=(0,) * 400), "tensor-shape"),
         (FakeTensor(numel=-4), "storage-size"),
         (FakeTensor(numel=True), "storage-size"),
         (FakeTensor(storage="EvilStorage"), "storage-class"),
