@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 """Stored bytes read for one block, unless the caller asks otherwise."""
 
+_EXACT_SPAN = 1 << 20
+
 ByteOrder = Literal["little", "big"]
 
 
@@ -59,7 +61,10 @@ class TensorRef:
     @property
     def nbytes(self) -> int:
         """Bytes on disk: each stored element counted once, however often a view repeats it."""
-        return 0 if self.source is None else self.dtype.span(min(self.elements, self.span_elements))
+        if self.source is None:
+            return 0
+        stored = self.elements if self.strides is None else distinct_elements(self.shape, self.strides)
+        return self.dtype.span(stored)
 
     def without_values(self, problem: str) -> TensorRef:
         """The same tensor, listed only."""
@@ -116,6 +121,46 @@ def span_of_view(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     return span
 
 
+def distinct_elements(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Storage elements that a strided view touches, each counted once.
+
+    Exact, but for views that overlap themselves, leave gaps and span more than a million elements: for
+    those the number of elements or of the span, whichever is less.
+    """
+    if 0 in shape:
+        return 0
+    count = reach = 1
+    for stride, length in sorted(zip(strides, shape, strict=True)):
+        if stride == 0 or length == 1:
+            continue
+        is_dense = count == reach
+        separate = stride >= reach
+        reach += (length - 1) * stride
+        if separate:
+            count *= length
+        elif is_dense:
+            count = reach
+        elif (span := span_of_view(shape, strides)) <= _EXACT_SPAN:
+            return touched_elements(shape, strides).bit_count()
+        else:
+            return min(span, count_elements(shape))
+    return count
+
+
+def touched_elements(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """A bit for each storage element of a view that is not empty, the first one lowest, set where the
+    view touches it.
+    """
+    bits = 1
+    for length, stride in zip(shape, strides, strict=True):
+        copies = 1
+        while copies < length:
+            more = min(copies, length - copies)
+            bits |= bits << (more * stride)
+            copies += more
+    return bits
+
+
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of C order, in elements, as torch counts them (a zero dimension counts as one)."""
     strides = []
@@ -127,12 +172,10 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_c_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether the strides are those of C order, where dimensions of one element do not matter."""
+    """Whether the elements lie in C order; the strides of dimensions of one element do not matter."""
     step = 1
     for dimension, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if dimension == 0:
-            return True
         if dimension != 1 and stride != step:
-            return False
+            return 0 in shape  # nothing to order
         step *= dimension
     return True

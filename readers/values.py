@@ -19,7 +19,7 @@ from .low_precision import (
     widened_complex32,
 )
 from .source import ByteSource, file_offset
-from .tensor import ByteOrder, TensorRef
+from .tensor import ByteOrder, TensorRef, touched_elements
 
 _MAX_DIMENSIONS: Final = 64 if int(np.__version__.partition(".")[0]) >= 2 else 32
 
@@ -104,13 +104,7 @@ def blocks(ref: TensorRef, block_bytes: int, *, raw: bool) -> Iterator[NDArray[A
 
 def _touched(view: _View) -> NDArray[np.uint8]:
     """For a view whose elements overlap: one bit for each element of its span, set where it is used."""
-    bits = 1
-    for length, stride in zip(view.shape, view.strides, strict=True):
-        copies = 1
-        while copies < length:
-            more = min(copies, length - copies)
-            bits |= bits << (more * stride)
-            copies += more
+    bits = touched_elements(view.shape, view.strides)
     return np.frombuffer(bits.to_bytes((view.span + 7) // 8, "little"), np.uint8)
 
 
