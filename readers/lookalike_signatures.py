@@ -69,7 +69,7 @@ _MODELS: Final[tuple[Signature, ...]] = (
 _WRAPPERS: Final[tuple[Signature, ...]] = (
     (0, b"7z\xbc\xaf\x27\x1c", Lookalike("archive-7z", "a 7z archive", _UNPACK)),
     (0, b"Rar!\x1a\x07", Lookalike("archive-rar", "a RAR archive", _UNPACK)),
-    (0, b"\x1f\x8b", GZIP),
+    (0, b"\x1f\x8b\x08", GZIP),
     (4, b"1AY&SY", BZIP2),
     (0, b"\xfd7zXZ\0", XZ),
     (0, b"\x5d\0\0", LZMA),

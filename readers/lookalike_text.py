@@ -31,7 +31,7 @@ _XML_CODE: Final = re.compile(rb"<Code>([^<]{0,400})")
 _XML_MESSAGE: Final = re.compile(rb"<Message>([^<]{0,400})")
 _OPENVINO: Final = re.compile(rb"<net\s[^<>]{0,400}>")
 
-_JSON: Final = re.compile(rb"[{\[]")
+_JSON: Final = re.compile(rb'\{\s*["}]|\[\s*["{\[\]0-9-]')
 _JSON_KEYS: Final = ("error", "message", "detail", "error_description", "errors", "Message")
 _ERROR_BODY: Final = 16 << 10
 """Characters of the longest JSON that is taken for an error message."""

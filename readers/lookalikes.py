@@ -196,12 +196,18 @@ def _by_guess(source: ByteSource, head: bytes) -> ParamInspectError | None:
     return _cut_safetensors(source, head)
 
 
+_MSGPACK_CONTAINERS: Final = frozenset(
+    bytes([byte]) for byte in (*range(0x80, 0xA0), *range(0xC7, 0xCA), *range(0xDC, 0xE0))
+)
+
+
 def _begins_like_msgpack(head: bytes) -> bool:
-    """A small map whose first key is a short word."""
+    """A small map whose first key is a short word, and its value a map, a list or an array."""
     if len(head) < 3 or not 0x81 <= head[0] <= 0x8F or not 0xA1 <= head[1] <= 0xBF:
         return False
-    word = head[2 : 2 + (head[1] & 0x1F)]
-    return len(word) == head[1] & 0x1F and word.isascii() and word.decode("ascii").isidentifier()
+    end = 2 + (head[1] & 0x1F)
+    is_word = head[2:end].isascii() and head[2:end].decode("ascii").isidentifier()
+    return is_word and head[end : end + 1] in _MSGPACK_CONTAINERS
 
 
 def _cut_safetensors(source: ByteSource, head: bytes) -> ParamInspectError | None:
