@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 Kind = Literal["float", "complex", "int", "uint", "bool", "quantized", "opaque"]
 
 
-@dataclass(frozen=True, slots=True)
 class DType:
-    """How one element is stored."""
+    """How one element is stored.
 
-    name: str
-    """The name used by numpy, ml_dtypes and torch: `bfloat16`, `float8_e4m3fn`."""
+    Attributes:
+        name: the name used by numpy, ml_dtypes and torch: `bfloat16`, `float8_e4m3fn`.
+        label: the short form for tables: `bf16`, `f8_e4m3`.
+        bits: bits of one logical element; 0 where an element has no fixed size.
+        kind: what the bits mean. `quantized`: integer codes with a scale kept outside the data.
+            `opaque`: bytes whose meaning the file does not tell (void, text, records).
+        carrier: numpy type, without byte order, that holds the stored bits of one element (or, for
+            sub-byte types, one byte of them); None where numpy has no such type.
+    """
 
-    label: str
-    """The short form for tables: `bf16`, `f8_e4m3`."""
+    __slots__ = ("bits", "carrier", "kind", "label", "name")
 
-    bits: int
-    """Bits of one logical element; 0 where an element has no fixed size."""
+    def __init__(self, name: str, label: str, bits: int, kind: Kind, carrier: str | None) -> None:
+        self.name: Final = name
+        self.label: Final = label
+        self.bits: Final = bits
+        self.kind: Final = kind
+        self.carrier: Final = carrier
 
-    kind: Kind
-    """What the bits mean. `quantized`: integer codes with a scale kept outside the data.
-    `opaque`: bytes whose meaning the file does not tell (void, text, records)."""
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, DType) and repr(self) == repr(other)
 
-    carrier: str | None
-    """numpy type, without byte order, that holds the stored bits of one element (or, for sub-byte
-    types, one byte of them); None where numpy has no such type."""
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f"DType({self.name!r}, {self.label!r}, {self.bits}, {self.kind!r}, {self.carrier!r})"
 
     @property
     def is_packed(self) -> bool:

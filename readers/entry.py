@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from .findings import Finding, Severity
 from .source import ByteSource, FileSource
@@ -14,8 +14,7 @@ from .units import format_bytes, format_count
 from .untrusted import printable
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointFile:
+class CheckpointFile(NamedTuple):
     """One file that a checkpoint was read from."""
 
     path: str
@@ -23,8 +22,7 @@ class CheckpointFile:
     """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class PickleImport:
+class PickleImport(NamedTuple):
     """One global that a pickle names: what its own loader would import."""
 
     module: str
@@ -39,7 +37,7 @@ class PickleImport:
     """Which pickle of the file: the member's name, or empty for a file that is one pickle."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Checkpoint:
     """Everything a checkpoint holds, read from its headers; tensor values are read when asked for.
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .columns import Columns, Path, dotted, joined
+from .columns import Columns, Path, dotted
+from .columns_joined import joined
 from .entry import Checkpoint
 from .errors import ParamInspectError
 from .findings import Finding, Severity

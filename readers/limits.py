@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from .errors import LimitExceeded
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Budgets for one opening. Every one has its own error text, code and `--limit NAME=VALUE`."""
 
     header_bytes: int = 100_000_000
@@ -47,12 +46,12 @@ class Limits:
 
     def changed(self, **values: float) -> Limits:
         """A copy with some budgets replaced."""
-        return replace(self, **values)  # type: ignore[arg-type]
+        return self._replace(**values)  # type: ignore[arg-type]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names that `changed` and `--limit` accept."""
-        return tuple(field.name for field in fields(cls))
+        return cls._fields
 
 
 DEFAULT_LIMITS = Limits()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from .entry import Checkpoint, CheckpointFile
 from .findings import Finding, Severity
@@ -35,7 +34,7 @@ def open_checkpoint(
     deadline = Deadline(limits.seconds, location)
 
     def open_part(part: str) -> Checkpoint:
-        return open_file(FileSource(part), replace(context, is_part=True))
+        return open_file(FileSource(part), context._replace(is_part=True))
 
     context = OpenContext(location, limits, deadline, follow_links, open_part)
     return _open_path(location, context)
@@ -66,7 +65,7 @@ def open_file(source: FileSource, context: OpenContext) -> Checkpoint:
 
             raise unrecognised(source)
         row, module = found
-        checkpoint = module.open_checkpoint(source, replace(context, location=source.name))
+        checkpoint = module.open_checkpoint(source, context._replace(location=source.name))
         source.check_unchanged()
     except BaseException:
         source.close()

@@ -7,9 +7,8 @@ order matters only where two formats share a container: the more particular one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from .entry import Checkpoint
 from .limits import Deadline, Limits
@@ -19,8 +18,7 @@ HEAD_BYTES: Final = 1024
 """Bytes from the start of a file that recognition may look at for free."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenContext:
+class OpenContext(NamedTuple):
     """What a reader needs besides the bytes."""
 
     location: str
@@ -52,8 +50,7 @@ class FormatModule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """One row of the registry."""
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from .columns import Columns
@@ -109,22 +108,6 @@ def _header_bytes(source: ByteSource, context: OpenContext) -> bytes:
     return raw
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Where the rows' bytes are."""
-
-    source: ByteSource
-    data_start: int
-    entries: list[Entry]
-
-    def locate(self, row: int) -> TensorRef:
-        dtype, shape, begin, _ = self.entries[row]
-        ref = TensorRef(self.source, self.data_start + begin, dtype, shape)
-        if dtype.bits == 0:
-            return ref.without_values(f"the element type {dtype.name} is not known to this version")
-        return ref
-
-
 def _columns(source: ByteSource, header: Header, raw: bytes) -> Columns:
     data_start = _LENGTH_BYTES + len(raw)
     entries = list(header.entries.values())
@@ -132,13 +115,21 @@ def _columns(source: ByteSource, header: Header, raw: bytes) -> Columns:
     elements = [_checked_elements(name, entry, raw) for name, entry in zip(names, entries, strict=True)]
     data_end = _check_layout(names, entries, raw)
     _check_size(source, data_start, data_end)
+
+    def locate(row: int) -> TensorRef:
+        dtype, shape, begin, _ = entries[row]
+        ref = TensorRef(source, data_start + begin, dtype, shape)
+        if dtype.bits == 0:
+            return ref.without_values(f"the element type {dtype.name} is not known to this version")
+        return ref
+
     return Columns(
         names=names,
         shapes=[entry.shape for entry in entries],
         dtypes=[entry.dtype for entry in entries],
         elements=elements,
         nbytes=[entry.end - entry.begin for entry in entries],
-        locate=_Rows(source, data_start, entries).locate,
+        locate=locate,
         in_module_order=False,
     )
 

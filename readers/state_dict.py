@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from .columns import Columns, ColumnsBuilder, Path
+from .columns import Columns, Path
+from .columns_builder import ColumnsBuilder
 from .findings import Finding, Severity
 from .limits import Deadline
 from .moments import OptimizerGroups, assign_owners, groups_of

@@ -5,9 +5,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from .columns import Columns, LogicalCount, Path
 from .dtypes import DType
@@ -45,12 +44,14 @@ INFERRED_COLUMNS: Final = frozenset({"role"})
 _REPR_ROWS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
 class NamedTensor:
     """One row of a table: what is known about one tensor, and how to get its values."""
 
-    table: ParameterTable
-    row: int
+    __slots__ = ("row", "table")
+
+    def __init__(self, table: ParameterTable, row: int) -> None:
+        self.table = table
+        self.row = row
 
     @property
     def name(self) -> str:
@@ -141,8 +142,7 @@ class NamedTensor:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Sums over a table; bytes used by several tensors are counted once."""
 
     tensors: int
@@ -153,8 +153,7 @@ class Totals:
     """Bytes of tensors that another tensor had already accounted for (tied weights, views)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Rows that share a key."""
 
     key: str

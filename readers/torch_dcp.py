@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from .columns import ColumnsBuilder, Path
+from .columns import Path
+from .columns_builder import ColumnsBuilder
 from .dtypes import DType
 from .entry import Checkpoint, CheckpointFile
 from .errors import Malformed, ParamInspectError

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .columns import Columns, ColumnsBuilder, joined
+from .columns import Columns
+from .columns_builder import ColumnsBuilder
+from .columns_joined import joined
 from .entry import Checkpoint
 from .errors import ParamInspectError
 from .findings import Finding, Severity

@@ -17,7 +17,7 @@ from paraminspect.readers import (
     Section,
     TensorRef,
 )
-from paraminspect.readers.columns import ColumnsBuilder
+from paraminspect.readers.columns_builder import ColumnsBuilder
 from paraminspect.readers.dtypes import DTYPES
 
 

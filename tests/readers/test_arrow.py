@@ -6,7 +6,8 @@ import sys
 from typing import Any
 
 import pytest
-from paraminspect.readers.columns import ColumnsBuilder, Path
+from paraminspect.readers.columns import Path
+from paraminspect.readers.columns_builder import ColumnsBuilder
 from paraminspect.readers.dtypes import DTYPES
 from paraminspect.readers.errors import MissingExtra
 from paraminspect.readers.sections import Section

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from paraminspect.readers.columns import Columns, ColumnsBuilder, Path
+from paraminspect.readers.columns import Columns, Path
+from paraminspect.readers.columns_builder import ColumnsBuilder
 from paraminspect.readers.dtypes import DTYPES
 from paraminspect.readers.moments import OptimizerGroups, assign_owners
 from paraminspect.readers.tensor import TensorRef

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paraminspect.readers.columns import ColumnsBuilder, LogicalCount
+from paraminspect.readers.columns import LogicalCount
+from paraminspect.readers.columns_builder import ColumnsBuilder
 from paraminspect.readers.dtypes import DTYPES
 from paraminspect.readers.packed import logical_counts
 from paraminspect.readers.source import MemorySource

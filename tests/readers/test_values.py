@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from paraminspect.readers.dtypes import DTYPES, opaque
+from paraminspect.readers.dtypes import DTYPES, DType, opaque
 from paraminspect.readers.errors import Malformed, NoValues, ParamInspectError, Truncated, Unsupported
 from paraminspect.readers.low_precision import FLOAT_FORMATS
 from paraminspect.readers.source import ByteSource, MemorySource
@@ -387,7 +386,7 @@ def test_errors_of_the_source_come_through() -> None:
 
 
 def test_a_platform_without_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DTYPES, "float128", replace(DTYPES["float128"], carrier="f17"))
+    monkeypatch.setitem(DTYPES, "float128", DType("float128", "f128", 128, "float", "f17"))
     error = raised_by(ref_of(bytes(32), "float128", (2,)))
     assert isinstance(error, Unsupported) and error.code == "platform-dtype"
 
