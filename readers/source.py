@@ -234,6 +234,8 @@ def _open_read_only(path: str) -> int:
         if error.errno not in (errno.EMFILE, errno.ENFILE) or not _POOL.close_idle():
             raise
         return os.open(path, flags)
+    except ValueError:  # a zero byte, or text that is no file name: nothing is called so
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
