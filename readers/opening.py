@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from .collector import paused_collector
 from .entry import Checkpoint, CheckpointFile
 from .findings import Finding, Severity
 from .limits import DEFAULT_LIMITS, Deadline, Limits
@@ -65,7 +66,8 @@ def open_file(source: FileSource, context: OpenContext) -> Checkpoint:
 
             raise unrecognised(source)
         row, module = found
-        checkpoint = module.open_checkpoint(source, context._replace(location=source.name))
+        with paused_collector():
+            checkpoint = module.open_checkpoint(source, context._replace(location=source.name))
         source.check_unchanged()
     except BaseException:
         source.close()

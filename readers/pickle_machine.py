@@ -7,14 +7,13 @@ the same bytes differently, the stream is refused by name (`Ambiguous`).
 
 from __future__ import annotations
 
-import gc
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from . import pickle_literals as literals
 from . import pickle_objects as objects
+from .collector import paused_collector
 from .errors import Malformed, ParamInspectError
 from .findings import Finding, Severity
 from .pickle_opcodes import (
@@ -72,24 +71,12 @@ def read_pickle(
     """
     before = budget.containers, budget.bytes_read
     collapse = collapse_tensors and after_build is None
-    with _paused_collector():
+    with paused_collector():
         try:
             return _interpreted(Machine(source, offset, budget, after_build, collapse))
         except Reinterpret:
             budget.containers, budget.bytes_read = before
             return _interpreted(Machine(source, offset, budget, after_build, collapse_tensors=False))
-
-
-@contextmanager
-def _paused_collector() -> Iterator[None]:
-    """Records are created by the hundred thousand and none is garbage: collections would only cost time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _interpreted(machine: Machine) -> PickleStream:

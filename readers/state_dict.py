@@ -74,6 +74,15 @@ class _Leave:
 
 
 @dataclass(slots=True)
+class _Run:
+    """Entries of a container that follow each other and are all tensors of the usual form."""
+
+    entries: list[tuple[object, TensorCall]]
+    path: Path
+    section: Section | None
+
+
+@dataclass(slots=True)
 class Walker:
     """One walk over one graph; call `walk` once."""
 
@@ -83,7 +92,7 @@ class Walker:
     builder: ColumnsBuilder = field(default_factory=ColumnsBuilder)
     settings: Settings = field(default_factory=Settings)
     findings: list[Finding] = field(default_factory=list)
-    _pending: list[_Visit | _Leave] = field(default_factory=list)
+    _pending: list[_Visit | _Run | _Leave] = field(default_factory=list)
     _inside: set[int] = field(default_factory=set)
     _seen: set[int] = field(default_factory=set)
     _revisits: int = 0
@@ -110,7 +119,10 @@ class Walker:
             if isinstance(visit, _Leave):
                 self._inside.discard(id(visit.record))
                 continue
-            self._descend(visit)
+            if isinstance(visit, _Run):
+                self._add_run(visit)
+            else:
+                self._descend(visit)
             steps += 1
             if steps & 0xFFFF == 0:
                 self.deadline.check()
@@ -181,11 +193,7 @@ class Walker:
             self._optimizers.append(groups_of(record, path))
         pairs = mapping_pairs(record)
         if pairs is not None:
-            if all(type(value) is TensorCall for _, value in pairs):
-                self._add_flat(pairs, path, visit.section)
-            else:
-                for key, value in pairs:
-                    self._take(value, path, key, visit.section)
+            self._take_pairs(pairs, path, visit.section)
             self._keep_versions(record, path)
         for index, item in enumerate(sequence_items(record) or ()):
             self._take(item, path, index, visit.section)
@@ -234,14 +242,28 @@ class Walker:
         elif value is not None:
             self.settings.keep(value, (*path, part), section)
 
-    def _add_flat(self, pairs: list[Pair], path: Path, section: Section | None) -> None:
-        """A state dict that holds nothing but tensors, all at once."""
+    def _take_pairs(self, pairs: list[Pair], path: Path, section: Section | None) -> None:
+        """Entries of a mapping; tensors that follow each other are taken as one run."""
+        run: list[tuple[object, TensorCall]] = []
+        for key, value in pairs:
+            if type(value) is TensorCall:
+                run.append((key, value))
+                continue
+            if run:
+                self._pending.append(_Run(run, path, section))
+                run = []
+            self._take(value, path, key, section)
+        if run:
+            self._pending.append(_Run(run, path, section))
+
+    def _add_run(self, run: _Run) -> None:
         plan, add = self.reader.plan, self.builder.add_planned
-        for key, call in pairs:
+        path, section = run.path, run.section
+        for key, call in run.entries:
             part = key if type(key) is str else key_part(key)
             home = section_of_key(part, None) if section is None else section
-            planned = plan(call) if isinstance(call, TensorCall) else None
-            if planned is None or not isinstance(call, TensorCall):
+            planned = plan(call)
+            if planned is None:
                 self._add_tensor(_Visit(call, (*path, part), home))
                 continue
             storage, (offset, strides, measures) = planned
