@@ -15,7 +15,7 @@ ParamInspectError            the root: catch this one
 
 from __future__ import annotations
 
-from .untrusted import printable
+from .untrusted import VALUE_LIMIT, printable
 
 
 class ParamInspectError(Exception):
@@ -52,8 +52,8 @@ class ParamInspectError(Exception):
         where = "" if self.path is None else f"{printable(self.path)}: "
         if self.offset is not None:
             where += f"byte {self.offset:,}: "
-        advice = "" if self.advice is None else f" ({self.advice})"
-        return f"{where}{self.cause}{advice} [{self.code}]"
+        advice = "" if self.advice is None else f" ({printable(self.advice, VALUE_LIMIT)})"
+        return f"{where}{printable(self.cause, VALUE_LIMIT)}{advice} [{self.code}]"
 
 
 class CannotOpen(ParamInspectError):

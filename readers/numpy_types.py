@@ -35,7 +35,7 @@ def array_type(text: str, endian: str = "<") -> tuple[DType, ByteOrder]:
     if text in DTYPES:
         return DTYPES[text], _byteorder(endian)
     match = _PATTERN.match(text)
-    if match is None:
+    if match is None or (match[4] and match[2] not in "mM") or (match[2] == "?" and match[3]):
         raise ValueError(f"{text[:40]!r} is not a numpy element type")
     order, letter, digits, unit = match.groups()
     order = order or endian
