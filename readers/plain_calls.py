@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from .record_graph import sequence_items
+from .record_graph import TYPED_LISTS, sequence_items
 from .records import MISSING, Call, Global, MutableBytes
 
 _PYTHON2_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg"}
@@ -265,6 +265,7 @@ _SEQUENCES: Final = frozenset(
         "builtins.tuple",
         "torch.Size",
         "collections.deque",
+        *TYPED_LISTS,
     }
 )
 

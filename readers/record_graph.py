@@ -12,6 +12,9 @@ from .records import MISSING, Builds, BytesRef, Call, DictRecord, Global, ListRe
 
 Pair = tuple[object, object]
 
+TYPED_LISTS = frozenset(f"torch.jit._pickle.build_{kind}list" for kind in ("int", "double", "bool", "tensor"))
+"""TorchScript's names for making lists of one type."""
+
 _MAPPING_NAMES = frozenset({"OrderedDict", "defaultdict", "Counter", "dict"})
 
 
@@ -39,14 +42,22 @@ def _pairs_among_arguments(args: object) -> list[Pair]:
 
 
 def sequence_items(record: object) -> list[object] | None:
-    """The items of a list, tuple, set or list subclass; None for anything else."""
+    """The items of a list, tuple, set, list subclass or TorchScript list; None for anything else."""
     if isinstance(record, tuple):
         return list(record)
     if isinstance(record, (ListRecord, SetRecord)):
         return record.items
-    if isinstance(record, Call) and record.items:
-        return record.items
+    if isinstance(record, Call):
+        return record.items or _typed_list(record)
     return None
+
+
+def _typed_list(record: Call) -> list[object] | None:
+    """TorchScript writes a list whose type it knows as `torch.jit._pickle.build_intlist([...])`."""
+    name, args = record.function, record.args
+    if not isinstance(name, Global) or name.qualified not in TYPED_LISTS or not isinstance(args, tuple):
+        return None
+    return args[0].items if len(args) == 1 and isinstance(args[0], ListRecord) else None
 
 
 def attributes(record: object) -> list[Pair]:

@@ -92,3 +92,12 @@ def test_a_billion_laughs_is_looked_at_once_per_record() -> None:
 def test_keys_become_parts() -> None:
     keys = ["a.b", 3, b"py2", None, True, 1.5, ()]
     assert [key_part(key) for key in keys] == ["a.b", 3, "py2", "None", "True", "1.5", "<tuple>"]
+
+
+def test_lists_of_torchscript() -> None:
+    stored = ListRecord()
+    stored.items += [8000, 16000]
+    listed = Call("reduce", Global("torch.jit._pickle", "build_intlist"), (stored,), 0)
+    assert sequence_items(listed) == [8000, 16000]
+    other = Call("reduce", Global("torch.jit._pickle", "build_anything"), (stored,), 0)
+    assert sequence_items(other) is None
