@@ -30,6 +30,7 @@ _NUMBERS: Final = {
 }
 """numpy's codes of number types as formats of `struct`."""
 
+_BYTES_CALLS: Final = frozenset({"_codecs.encode", "builtins.bytes", "builtins.bytearray"})
 _LONGEST_PATH: Final = 1_000
 Value = str | int | float | bool
 
@@ -62,16 +63,14 @@ def raw_bytes(record: object) -> bytes | None:
     """Short bytes, however a protocol spells them: as such, as a bytearray, as text of Python 2, or as text
     inside `_codecs.encode`.
     """
-    if isinstance(record, bytes):
-        return record
-    if isinstance(record, MutableBytes):
-        return record.value
-    if isinstance(record, Call) and isinstance(record.function, Global) and isinstance(record.args, tuple):
-        name, args = qualified_name(record.function), record.args
-        if name == "_codecs.encode" and args:
-            record = args[0]
-        elif name in ("builtins.bytes", "builtins.bytearray"):
-            return raw_bytes_of_text(args[0]) if args else b""
+    for _ in range(2):  # a bytearray around encoded text
+        if isinstance(record, MutableBytes):
+            return record.value
+        if not isinstance(record, Call) or not isinstance(record.function, Global):
+            break
+        if qualified_name(record.function) not in _BYTES_CALLS or not isinstance(record.args, tuple):
+            return None
+        record = record.args[0] if record.args else b""
     return raw_bytes_of_text(record)
 
 
