@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from .entry import PickleImport
 from .findings import Finding, Severity
 from .pickle_machine import PickleStream
+from .record_graph import TYPED_LISTS
 from .torch_types import torch_dtype_names
 
 # Names that torch.load(weights_only=True) maps to constructors of data
@@ -62,22 +64,28 @@ _DATA_MODULES: Final = frozenset({"torch._utils"})
 _BUILTIN_DATA: Final = frozenset(
     {"set", "frozenset", "bytearray", "complex", "slice", "object", "dict", "list", "int"}
 )
-_RUNS_CODE_MODULES: Final = frozenset(
+_NEUTRAL_LIBRARY_NAMES: Final = frozenset(
     {
-        "os",
-        "posix",
-        "nt",
-        "subprocess",
-        "sys",
-        "socket",
-        "shutil",
-        "runpy",
-        "importlib",
-        "ctypes",
-        "pty",
-        "pickle",
+        ("copyreg", "_reconstructor"),
+        ("copyreg", "__newobj__"),
+        ("copy_reg", "_reconstructor"),
+        ("collections", "deque"),
+        ("datetime", "time"),
+        ("datetime", "timezone"),
+        ("decimal", "Decimal"),
+        ("enum", "EnumMeta"),
+        ("fractions", "Fraction"),
+        ("functools", "partial"),
+        ("inspect", "_empty"),
+        ("logging", "getLogger"),
+        ("random", "Random"),
+        ("threading", "RLock"),
+        ("uuid", "UUID"),
     }
 )
+"""Of the standard library, what objects in real checkpoints are made of."""
+
+_OTHER_MODULES_THAT_RUN_CODE: Final = frozenset({"nt", "pip", "setuptools", "commands", "posix"})
 _RUNS_CODE_BUILTINS: Final = frozenset(
     {"eval", "exec", "compile", "open", "getattr", "setattr", "__import__", "apply", "execfile", "globals"}
 )
@@ -92,24 +100,44 @@ def is_data_only(module: str, name: str) -> bool:
         return name in _BUILTIN_DATA
     if module in ("torch", "torch.cuda", "torch.storage"):
         return name.endswith("Storage") or name in _TORCH_CONSTANTS or name in torch_dtype_names()
+    if f"{module}.{name}" in TYPED_LISTS:
+        return True
     return module.startswith("numpy.dtypes") or module == "ml_dtypes"
 
 
 def runs_code(module: str, name: str) -> bool:
-    """Whether calling this name is known to reach the system or to run code."""
+    """Whether calling this name can reach the system or run code: so can, one way or another, most of
+    Python's standard library, and a model needs nothing of it but a few containers.
+    """
     if module in ("builtins", "__builtin__"):
         return name.split(".", maxsplit=1)[0] in _RUNS_CODE_BUILTINS
-    return module.split(".", maxsplit=1)[0] in _RUNS_CODE_MODULES
+    package = module.split(".", maxsplit=1)[0]
+    if package in _OTHER_MODULES_THAT_RUN_CODE:
+        return True
+    return package in sys.stdlib_module_names and (module, name) not in _NEUTRAL_LIBRARY_NAMES
 
 
 def report_imports(
-    stream: PickleStream, file: str, label: str = ""
+    stream: PickleStream, file: str, label: str = "", *, is_script: bool = False
 ) -> tuple[list[PickleImport], list[Finding]]:
-    """The imports of one stream, and findings for those that are more than data."""
+    """The imports of one stream, and findings for those that are more than data.
+
+    Args:
+        stream: the pickle.
+        file: its file, for findings.
+        label: which pickle of the file.
+        is_script: the file is a TorchScript archive: names under `__torch__` are types of the program in
+            it, which its own loader compiles and does not import.
+    """
     imports = [
         PickleImport(module, name, offset, called, label) for module, name, offset, called in stream.imports
     ]
-    foreign = [one for one in imports if not is_data_only(one.module, one.name)]
+    foreign = [
+        one
+        for one in imports
+        if not is_data_only(one.module, one.name)
+        and not (is_script and one.module.split(".", maxsplit=1)[0] == "__torch__")
+    ]
     dangerous = [one for one in foreign if runs_code(one.module, one.name)]
     findings = []
     if dangerous:

@@ -42,9 +42,10 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
     archive = open_archive(source, context.limits)
     found = torch_archive(archive, source)
     walked, stream = walk_archive(found, source, context.limits, context.deadline)
-    imports, import_findings = report_imports(stream, source.name, found.root + "data.pkl")
-    columns = walked.columns
     is_script = found.root + "constants.pkl" in archive.by_name
+    label = found.root + "data.pkl"
+    imports, import_findings = report_imports(stream, source.name, label, is_script=is_script)
+    columns = walked.columns
     findings = [*archive.findings, *walked.findings, *import_findings]
     if is_script:
         columns = joined([columns, _constants(found, source, context, findings)], file_counts=[0, 0])
