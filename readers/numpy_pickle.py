@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeGuard
+from typing import Final
 
 from .dtypes import DType, opaque
 from .numpy_types import array_type
+from .pickle_payloads import payload_source
 from .record_graph import sequence_items
-from .records import MISSING, BytesRef, Call, Global, MutableBytes
-from .source import ByteSource, MemorySource, SpanSource, read
+from .records import MISSING, Call, Global
+from .source import ByteSource
 from .tensor import ByteOrder, TensorRef
 from .torch_rebuild import Rebuilt, dimensions
 from .torch_storage import BadTensor
 
 _MULTIARRAY: Final = frozenset({"numpy.core.multiarray", "numpy._core.multiarray"})
 _NUMERIC: Final = frozenset({"numpy.core.numeric", "numpy._core.numeric"})
-_BUILTINS: Final = frozenset({"builtins", "__builtin__"})
-_CODECS: Final = frozenset({"_codecs"})
-
-
-class _PositionalCall(Protocol):
-    args: tuple[object, ...]
 
 
 def is_array(record: object) -> bool:
@@ -117,43 +112,3 @@ def _fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= max(1, dimension)
     return tuple(strides)
-
-
-def payload_source(record: object, source: ByteSource) -> ByteSource | None:
-    """The bytes of a payload: bytes, a bytearray, a view of one, or text whose characters are the bytes
-    (alone in pickles of Python 2, inside a call of `_codecs.encode` in those of Python 3 with protocols
-    before 3). None for anything else.
-    """
-    while _is_call(record, "bytearray", _BUILTINS) and record.args:
-        record = record.args[0]
-    if _is_call(record, "encode", _CODECS) and record.args:
-        return _latin1(record.args[0], source)
-    if _is_call(record, "bytes", _BUILTINS) and not record.args:
-        return MemorySource(b"", source.name)
-    if isinstance(record, str) or (isinstance(record, BytesRef) and record.kind == "str"):
-        return _latin1(record, source)
-    if isinstance(record, BytesRef):
-        return SpanSource(source, record.offset, record.length)
-    if isinstance(record, MutableBytes):
-        return MemorySource(record.value, source.name)
-    if isinstance(record, bytes):
-        return MemorySource(record, source.name)
-    return None
-
-
-def _is_call(record: object, name: str, modules: frozenset[str]) -> TypeGuard[_PositionalCall]:
-    if not isinstance(record, Call) or not isinstance(record.function, Global):
-        return False
-    return record.function.name == name and record.function.module in modules and type(record.args) is tuple
-
-
-def _latin1(text: object, source: ByteSource) -> ByteSource | None:
-    if isinstance(text, BytesRef) and text.kind == "str":
-        # Read whole: the characters above 127 take two bytes, so no offset can be computed.
-        text = read(source, text.offset, text.length).decode("utf-8", "surrogatepass")
-    if not isinstance(text, str):
-        return None
-    try:
-        return MemorySource(text.encode("latin-1"), source.name)
-    except UnicodeEncodeError:
-        return None

@@ -16,6 +16,7 @@ from . import pickle_objects as objects
 from .collector import paused_collector
 from .errors import Malformed, ParamInspectError
 from .findings import Finding, Severity
+from .pickle_nested import read_nested
 from .pickle_opcodes import (
     BINGET,
     BININT,
@@ -46,6 +47,7 @@ def read_pickle(
     *,
     after_build: AfterBuild | None = None,
     collapse_tensors: bool = True,
+    label: str = "",
 ) -> PickleStream:
     """Interpret the pickle that begins at `offset`.
 
@@ -60,6 +62,10 @@ def read_pickle(
             a state and with the offset behind it, returns where the opcodes go on, or None.
         collapse_tensors: recognise whole tensor records of torch.save (`TensorCall`) instead of yielding the
             calls they consist of. The two are equivalent.
+        label: which pickle of the file this is, for the account of its imports.
+
+    Returns:
+        The stream, also appended to `budget.streams`. Pickles inside it have been interpreted as well.
 
     Raises:
         Truncated: the source ends before STOP.
@@ -69,17 +75,37 @@ def read_pickle(
         ParamInspectError: the source cannot be read. What was understood up to there is in `partial` of
             whatever is raised: a `PickleStream` with `root` None.
     """
-    before = budget.containers, budget.bytes_read
     collapse = collapse_tensors and after_build is None
     with paused_collector():
-        try:
-            return _interpreted(Machine(source, offset, budget, after_build, collapse))
-        except Reinterpret:
-            budget.containers, budget.bytes_read = before
-            return _interpreted(Machine(source, offset, budget, after_build, collapse_tensors=False))
+        stream = _collapsed_or_not(source, offset, budget, after_build, collapse, label)
+        if stream.nested_calls:
+            read_nested(stream, source, budget, _read_alone)
+    return stream
 
 
-def _interpreted(machine: Machine) -> PickleStream:
+def _collapsed_or_not(
+    source: ByteSource,
+    offset: int,
+    budget: PickleBudget,
+    after_build: AfterBuild | None,
+    collapse: bool,
+    label: str,
+) -> PickleStream:
+    before = budget.containers, budget.bytes_read
+    try:
+        return _interpreted(Machine(source, offset, budget, after_build, collapse), label)
+    except Reinterpret:
+        budget.containers, budget.bytes_read = before
+        return _interpreted(Machine(source, offset, budget, after_build, collapse_tensors=False), label)
+
+
+def _read_alone(source: ByteSource, offset: int, budget: PickleBudget) -> PickleStream:
+    """For pickles inside pickles: what lies in them is somebody else's task."""
+    return _interpreted(Machine(source, offset, budget, None, collapse_tensors=False))
+
+
+def _interpreted(machine: Machine, label: str | None = None) -> PickleStream:
+    """Run the machine; with a label the stream enters the account of the file."""
     stream = machine.stream
     try:
         end = _run(machine)
@@ -89,12 +115,20 @@ def _interpreted(machine: Machine) -> PickleStream:
             # A pickle nested in this one failed: what it would have done belongs to the account.
             stream.events += error.partial.events
         error.partial = stream
+        _enter(machine.budget, stream, label)
         raise
     finally:
         if machine.tensors is not None:
             machine.tensors.count_events()
     stream.complete = True
+    _enter(machine.budget, stream, label)
     return stream
+
+
+def _enter(budget: PickleBudget, stream: PickleStream, label: str | None) -> None:
+    if label is not None:
+        stream.label = label
+        budget.streams.append(stream)
 
 
 def _run(machine: Machine) -> int:  # noqa: C901 - a function for each opcode takes twice the time

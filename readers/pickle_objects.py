@@ -8,6 +8,7 @@ from typing import Final
 from .errors import Ambiguous, Malformed
 from .pickle_opcodes import HIGHEST_PROTOCOL
 from .pickle_state import Machine
+from .pickle_stream import NESTED_LOADERS
 from .pickle_tensors import NOTHING, Reinterpret
 from .records import (
     MISSING,
@@ -124,9 +125,6 @@ def load_frame(machine: Machine, pos: int) -> int:
     """FRAME: length of what is to be read in one piece."""
     machine.enter_frame(pos, pos + 9, int.from_bytes(machine.argument(pos, 8), "little"))
     return pos + 9
-
-
-# --- new containers ---
 
 
 def load_tuple3(machine: Machine, pos: int) -> int:
@@ -352,13 +350,12 @@ def load_stack_global(machine: Machine, pos: int) -> int:
     return pos + 1
 
 
-# --- calls ---
-
-
 def _call(machine: Machine, pos: int, kind: CallKind, function: object, args: object) -> Call:
     record = Call(kind, function, args, machine.offset(pos))
     machine.containers += 1
     machine.stack.append(record)
+    if type(function) is Global and (function.module, function.name) in NESTED_LOADERS:
+        machine.stream.nested_calls.append(record)
     named = isinstance(function, (Global, UnresolvedGlobal, Extension))
     machine.note("call", pos, function if named else record)
     return record

@@ -60,6 +60,10 @@ _TORCH_CONSTANTS: Final = frozenset(
         "channels_last",
     }
 )
+_TENSOR_TYPES: Final = frozenset(
+    f"{kind}Tensor"
+    for kind in ("Float", "Double", "Half", "BFloat16", "Int", "Long", "Short", "Char", "Byte", "Bool")
+)
 _DATA_MODULES: Final = frozenset({"torch._utils"})
 _BUILTIN_DATA: Final = frozenset(
     {"set", "frozenset", "bytearray", "complex", "slice", "object", "dict", "list", "int"}
@@ -99,7 +103,12 @@ def is_data_only(module: str, name: str) -> bool:
     if module in ("builtins", "__builtin__"):
         return name in _BUILTIN_DATA
     if module in ("torch", "torch.cuda", "torch.storage"):
-        return name.endswith("Storage") or name in _TORCH_CONSTANTS or name in torch_dtype_names()
+        return (
+            name.endswith("Storage")
+            or name in _TORCH_CONSTANTS
+            or name in _TENSOR_TYPES
+            or name in torch_dtype_names()
+        )
     if f"{module}.{name}" in TYPED_LISTS:
         return True
     return module.startswith("numpy.dtypes") or module == "ml_dtypes"
@@ -120,18 +129,22 @@ def runs_code(module: str, name: str) -> bool:
 def report_imports(
     stream: PickleStream, file: str, label: str = "", *, is_script: bool = False
 ) -> tuple[list[PickleImport], list[Finding]]:
-    """The imports of one stream, and findings for those that are more than data.
-
-    Args:
-        stream: the pickle.
-        file: its file, for findings.
-        label: which pickle of the file.
-        is_script: the file is a TorchScript archive: names under `__torch__` are types of the program in
-            it, which its own loader compiles and does not import.
-    """
+    """The imports of one stream, and findings for those that are more than data (see `findings_about`)."""
     imports = [
         PickleImport(module, name, offset, called, label) for module, name, offset, called in stream.imports
     ]
+    return imports, findings_about(imports, file, is_script=is_script)
+
+
+def findings_about(imports: list[PickleImport], file: str, *, is_script: bool = False) -> list[Finding]:
+    """Findings for those imports that are more than data.
+
+    Args:
+        imports: of all pickles of a file.
+        file: its path.
+        is_script: the file is a TorchScript archive: names under `__torch__` are types of the program in
+            it, which its own loader compiles and does not import.
+    """
     foreign = [
         one
         for one in imports
@@ -145,10 +158,10 @@ def report_imports(
             Finding(
                 "pickle-runs-code",
                 Severity.WARNING,
-                f"the pickle names {_listed(dangerous)}: its own loader would run code with it; "
+                f"the pickle names {listed(dangerous)}: its own loader would run code with it; "
                 "nothing was run here",
                 file,
-                dangerous[0].offset,
+                _file_offset(dangerous[0]),
             )
         )
     others = [one for one in foreign if one not in dangerous]
@@ -157,16 +170,22 @@ def report_imports(
             Finding(
                 "pickle-imports",
                 Severity.INFO,
-                f"the pickle names {_listed(others)}: its own loader would import "
+                f"the pickle names {listed(others)}: its own loader would import "
                 f"{'them' if len(others) > 1 else 'it'}; nothing was imported here",
                 file,
-                others[0].offset,
+                _file_offset(others[0]),
             )
         )
-    return imports, findings
+    return findings
 
 
-def _listed(imports: list[PickleImport]) -> str:
+def _file_offset(one: PickleImport) -> int | None:
+    """Offsets count in the stream, which is the file only where the stream has no name of its own."""
+    return None if one.stream else one.offset
+
+
+def listed(imports: list[PickleImport]) -> str:
+    """Their names, the first few of them."""
     names = [f"{one.module}.{one.name}" for one in imports[:_NAMES_TOLD]]
     more = len(imports) - len(names)
     return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")

@@ -8,11 +8,25 @@ from typing import Final, Literal, NamedTuple
 from .errors import LimitExceeded
 from .findings import Finding
 from .limits import Deadline, Limits
-from .records import Extension, Global, PersistentId, UnresolvedGlobal
+from .records import Call, Extension, Global, PersistentId, UnresolvedGlobal
+from .source import ByteSource
 
 EventKind = Literal["global", "call", "build", "persistent-id", "extension", "buffer"]
 
 _NOT_A_NAME: Final = "<computed>"
+
+NESTED_LOADERS: Final = frozenset(
+    {
+        ("torch.storage", "_load_from_bytes"),
+        ("pickle", "loads"),
+        ("_pickle", "loads"),
+        ("cPickle", "loads"),
+        ("dill", "loads"),
+        ("dill._dill", "loads"),
+        ("cloudpickle", "loads"),
+    }
+)
+"""Functions that load a pickle from their first argument."""
 
 
 @dataclass(slots=True)
@@ -70,6 +84,15 @@ class PickleStream:
     complete: bool = False
     """Whether STOP was reached."""
 
+    label: str = ""
+    """Which pickle of the file it is: the member's name, or empty for a file that is one pickle."""
+
+    nested_calls: list[Call] = field(default_factory=list)
+    """Calls of `NESTED_LOADERS`, in the order of execution."""
+
+    nested: list[NestedPickle] = field(default_factory=list)
+    """What those calls would load; empty for a stream that was not read to its end."""
+
     @property
     def imports(self) -> list[Import]:
         """Each distinct name that is imported, in order of first mention."""
@@ -79,6 +102,21 @@ class PickleStream:
             for event in self.events
             if event.kind in ("global", "extension")
         ]
+
+
+@dataclass(slots=True)
+class NestedPickle:
+    """What a call would load from bytes inside a pickle."""
+
+    call: Call
+    source: ByteSource | None = None
+    """The bytes; None where they are not stored as bytes."""
+
+    streams: list[PickleStream] = field(default_factory=list)
+    """The pickles that were read in it; the last one may be incomplete."""
+
+    problem: str | None = None
+    """Why it could not be read to its end."""
 
 
 def _identity(target: object) -> tuple[str, int]:
@@ -101,7 +139,7 @@ def _shown_name(target: object) -> tuple[str, str]:
 class PickleBudget:
     """What all pickles of one file together may use."""
 
-    __slots__ = ("_limits", "bytes_read", "containers", "deadline", "nested_streams")
+    __slots__ = ("_limits", "bytes_read", "containers", "deadline", "nested_streams", "streams")
 
     def __init__(self, limits: Limits, deadline: Deadline) -> None:
         self._limits = limits
@@ -111,6 +149,8 @@ class PickleBudget:
         self.bytes_read = 0
         """Bytes interpreted so far; payloads left in place do not count."""
         self.nested_streams = 0
+        self.streams: list[PickleStream] = []
+        """What was read, in order; nested pickles hang at the one they lie in."""
 
     def enter_nested(self, depth: int, path: str | None = None) -> None:
         """Account for one pickle inside a pickle, `depth` levels below the file's own.

@@ -2,56 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from .entry import Checkpoint, PickleImport
-from .errors import ParamInspectError
+from .entry import Checkpoint
+from .errors import LimitExceeded, ParamInspectError, Truncated
 from .findings import Finding, Severity
+from .pickle_account import accounting, report_pickles
 from .pickle_machine import PickleBudget, PickleStream, read_pickle
-from .pickle_report import report_imports
+from .pickle_nested import TORCH_PICKLES
+from .pickle_stream import NestedPickle
 from .pickled_tensors import PickledTensors
-from .records import BytesRef, Call, Global, MutableBytes
+from .records import Call, Global
 from .registry import OpenContext
-from .source import ByteSource, MemorySource, SpanSource, file_offset
+from .source import ByteSource, SpanSource, file_offset
 from .state_dict import Walker
 from .table import ParameterTable
-from .torch_legacy_stream import read_legacy
+from .torch_legacy_stream import legacy_stream
 from .torch_storage import BadTensor, Storage
 
-_FIRST_OPCODES: Final = frozenset(b"(]})\x80cNIJKMLGFSUTVX\x8a\x8cd lit0q\x94")
+_FIRST_OPCODES: Final = frozenset(
+    b"(]})cNIJKMLGFSTUVXBCP\x80\x82\x83\x84\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96\x97"
+)
+"""Those that need nothing on the stack."""
+
+_LOOKED_AT: Final = 64 << 10
+"""Bytes that must make sense as opcodes where a file is longer."""
+
 _MAX_TRAILING_STREAMS: Final = 100
 
 
 def recognises(source: ByteSource, head: bytes) -> bool:
-    """A protocol byte, or an old text pickle: its first opcodes, and STOP as the last byte."""
+    """A protocol byte first, or opcodes up to a STOP, or to a call that a loader would make."""
     if len(head) >= 2 and head[0] == 0x80 and head[1] <= 5:
         return True
-    if not head or head[0] not in _FIRST_OPCODES:
-        return False
-    return _is_old_pickle(source)
+    return bool(head) and head[0] in _FIRST_OPCODES and _is_old_pickle(source)
 
 
 def _is_old_pickle(source: ByteSource) -> bool:
-    """Text protocols have no magic number: the beginning must make sense as opcodes up to a STOP."""
+    """Text protocols have no magic number: the beginning must make sense as opcodes."""
     from .limits import DEFAULT_LIMITS, Deadline
 
-    window = SpanSource(source, 0, min(source.size(), 1 << 16))
+    window = SpanSource(source, 0, min(source.size(), _LOOKED_AT))
     try:
         stream = read_pickle(window, 0, PickleBudget(DEFAULT_LIMITS, Deadline(0)))
     except ParamInspectError as error:
-        begun = error.partial
-        return source.size() > window.size() and isinstance(begun, PickleStream) and bool(begun.events)
-    return not isinstance(stream.root, (int, str, float)) and stream.root is not None
+        stream = error.partial if isinstance(error.partial, PickleStream) else PickleStream(None, 0, 0)
+        cut_by_us = isinstance(error, Truncated) and source.size() > window.size()
+        return _acts(stream) or (cut_by_us and bool(stream.events))
+    return _acts(stream) or not (stream.root is None or isinstance(stream.root, (int, str, float)))
+
+
+def _acts(stream: PickleStream) -> bool:
+    """Whether loading it does more than making plain data, whatever becomes of it afterwards."""
+    return any(event.kind in ("call", "build") for event in stream.events)
 
 
 def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
     """Interpret the pickle (and any that follow it) and list the tensors and arrays in it."""
     budget = PickleBudget(context.limits, context.deadline)
-    stream = read_pickle(source, 0, budget)
-    reader = PickledTensors(NestedStorages(source, budget), source)
-    walked = Walker(reader, context.deadline, source.name).walk(stream.root)
-    imports, findings = report_imports(stream, source.name)
-    more_imports, more_findings = _further_streams(source, stream.end, budget)
+    with accounting(budget):
+        stream = read_pickle(source, 0, budget)
+        reader = PickledTensors(NestedStorages(stream), source)
+        walked = Walker(reader, context.deadline, source.name).walk(stream.root)
+        more = _further_streams(source, stream.end, budget)
+    imports, findings = report_pickles(budget, source.name)
     return Checkpoint(
         context.location,
         "pickle",
@@ -59,29 +74,24 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
         metadata=walked.metadata,
         hyperparameters=walked.hyperparameters,
         progress=walked.progress,
-        findings=(*walked.findings, *findings, *more_findings),
-        imports=(*imports, *more_imports),
+        findings=(*walked.findings, *findings, *more),
+        imports=tuple(imports),
     )
 
 
-def _further_streams(
-    source: ByteSource, position: int, budget: PickleBudget
-) -> tuple[list[PickleImport], list[Finding]]:
+def _further_streams(source: ByteSource, position: int, budget: PickleBudget) -> list[Finding]:
     """Loaders stop at the first STOP; what follows may be read by others."""
-    imports: list[PickleImport] = []
     findings: list[Finding] = []
     streams = 0
     begin = position
     while position < source.size() and streams < _MAX_TRAILING_STREAMS:
         try:
-            stream = read_pickle(source, position, budget)
+            position = read_pickle(source, position, budget, label=f"stream {streams + 2}").end
+        except LimitExceeded:
+            raise
         except ParamInspectError:
             break
         streams += 1
-        further, told = report_imports(stream, source.name, f"stream {streams + 1}")
-        imports += further
-        findings += told
-        position = stream.end
     if streams:
         findings.append(
             Finding(
@@ -102,61 +112,45 @@ def _further_streams(
                 file_offset(source, position),
             )
         )
-    return imports, findings
+    return findings
 
 
 class NestedStorages:
     """Storages that are whole legacy streams inside the pickle: `torch.storage._load_from_bytes(...)`."""
 
-    def __init__(self, source: ByteSource, budget: PickleBudget) -> None:
-        self._source = source
-        self._budget = budget
+    def __init__(self, stream: PickleStream) -> None:
+        self._nested = {id(nested.call): nested for nested in stream.nested}
         self._known: dict[int, Storage] = {}
 
     def find(self, record: object) -> Storage:
         """The storage inside the bytes of a call. One call is one storage, however often it is used."""
         known = self._known.get(id(record))
-        if known is not None:
-            return known
-        payload = _nested_bytes(record, self._source)
-        self._budget.enter_nested(1)
-        try:
-            legacy = read_legacy(payload, 0, self._budget)
-        except ParamInspectError as error:
-            raise BadTensor("nested-storage", f"the stream inside it cannot be read: {error.cause}") from None
-        inner = legacy.storages.find(legacy.content.root)
-        number = len(self._known)
-        storage = Storage(
-            number, inner.dtype, inner.source, inner.nbytes, inner.byteorder, inner.problem, inner.fault
-        )
-        self._known[id(record)] = storage
-        return storage
+        if known is None:
+            inner = _inner_storage(_checked(self._nested.get(id(record)), record))
+            known = self._known[id(record)] = replace(inner, number=len(self._known))
+        return known
 
     def find_parts(self, _storage_class: object, key: str, _location: str, _numel: int) -> Storage:
         """A plain pickle has no persistent ids."""
         raise BadTensor("storage-id", f"it refers to storage {key!r} outside the pickle")
 
 
-def _nested_bytes(record: object, source: ByteSource) -> ByteSource:
+def _checked(nested: NestedPickle | None, record: object) -> NestedPickle:
     if not isinstance(record, Call) or not isinstance(record.function, Global):
         raise BadTensor("storage-id", "its storage is not one that torch pickles")
-    if record.function.qualified != "torch.storage._load_from_bytes" or not isinstance(record.args, tuple):
+    if nested is None or record.function.qualified != "torch.storage._load_from_bytes":
         raise BadTensor("storage-id", f"its storage comes from {record.function.qualified}")
-    payload = record.args[0] if record.args else None
-    if isinstance(payload, BytesRef) and payload.kind != "str":
-        return SpanSource(source, payload.offset, payload.length)
-    if isinstance(payload, MutableBytes):
-        payload = payload.value
-    if isinstance(payload, bytes):
-        return MemorySource(payload, source.name)
-    return latin1_payload(payload, source)
+    return nested
 
 
-def latin1_payload(record: object, source: ByteSource) -> ByteSource:
-    """`_codecs.encode(text, "latin1")`: how protocols before 3 write bytes."""
-    from .numpy_pickle import payload_source
-
-    found = payload_source(record, source)
-    if found is None:
-        raise BadTensor("nested-storage", "the bytes of its storage are not stored as bytes")
-    return found
+def _inner_storage(nested: NestedPickle) -> Storage:
+    problem = nested.problem
+    if problem is None and (nested.source is None or len(nested.streams) != TORCH_PICKLES):
+        problem = "it is not what torch writes there"
+    if problem is not None or nested.source is None:
+        raise BadTensor("nested-storage", f"the stream inside it cannot be read: {problem}")
+    try:
+        legacy = legacy_stream(nested.source, nested.streams)
+    except ParamInspectError as error:
+        raise BadTensor("nested-storage", f"the stream inside it cannot be read: {error.cause}") from None
+    return legacy.storages.find(legacy.content.root)

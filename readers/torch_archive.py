@@ -7,7 +7,6 @@ from typing import Final
 
 from .errors import Ambiguous, Malformed
 from .findings import Finding, Severity
-from .limits import Deadline, Limits
 from .pickle_machine import PickleBudget, PickleStream, read_pickle
 from .pickled_tensors import PickledTensors
 from .source import ByteSource
@@ -43,7 +42,7 @@ class TorchArchive:
     def pickle(self, record: str, budget: PickleBudget) -> tuple[PickleStream, ByteSource]:
         """Interpret one pickle record."""
         source = self.archive.open(self.archive.by_name[self.root + record])
-        return read_pickle(source, 0, budget), source
+        return read_pickle(source, 0, budget, label=self.root + record), source
 
     def names(self) -> list[str]:
         """Records under the root, without the root."""
@@ -156,18 +155,16 @@ class ArchiveStorages:
         return self._known.put(wanted, Storage(number, wanted.dtype, source, wanted.nbytes, self._byteorder))
 
 
-def walk_archive(
-    found: TorchArchive, source: ByteSource, limits: Limits, deadline: Deadline
-) -> tuple[Walked, PickleStream]:
+def walk_archive(found: TorchArchive, source: ByteSource, budget: PickleBudget) -> Walked:
     """Read `data.pkl` and list what it describes."""
-    stream, pickle_source = found.pickle("data.pkl", PickleBudget(limits, deadline))
+    stream, pickle_source = found.pickle("data.pkl", budget)
     storages = ArchiveStorages(found, "data")
-    walker = Walker(PickledTensors(storages, pickle_source), deadline, source.name)
+    walker = Walker(PickledTensors(storages, pickle_source), budget.deadline, source.name)
     walked = walker.walk(stream.root)
     walked.findings += found.findings
     walked.findings += _unused_members(found, storages, source)
     walked.findings += _unwritten_members(found, storages, source)
-    return walked, stream
+    return walked
 
 
 def _unused_members(found: TorchArchive, storages: ArchiveStorages, source: ByteSource) -> list[Finding]:

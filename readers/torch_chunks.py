@@ -11,6 +11,7 @@ from itertools import accumulate
 from .dtypes import DType
 from .errors import Malformed, NoValues
 from .limits import Deadline, Limits
+from .pickle_machine import PickleBudget
 from .source import ByteSource, MemorySource, SpanSource, file_offset, out_of_bounds
 from .state_dict import Walked
 from .tensor import TensorRef, count_elements
@@ -42,7 +43,7 @@ class Chunk:
 def walk_item(source: ByteSource, limits: Limits) -> Walked:
     """List one item of a `.distcp` file: a whole torch archive in a window."""
     found = torch_archive(open_archive(source, limits), source)
-    return walk_archive(found, source, limits, Deadline(limits.seconds, source.name))[0]
+    return walk_archive(found, source, PickleBudget(limits, Deadline(limits.seconds, source.name)))
 
 
 class ChunkSource:

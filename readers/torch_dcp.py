@@ -17,8 +17,8 @@ from .entry import Checkpoint, CheckpointFile
 from .errors import Malformed, ParamInspectError
 from .findings import Finding, Severity
 from .moments import OptimizerGroups, assign_owners
+from .pickle_account import accounting, report_pickles
 from .pickle_machine import PickleBudget, read_pickle
-from .pickle_report import report_imports
 from .record_graph import attributes, key_part, mapping_pairs, sequence_items
 from .records import Call, Global
 from .registry import OpenContext
@@ -70,7 +70,9 @@ class _Folder:
 def open_folder(path: str, context: OpenContext) -> Checkpoint:
     """Read `.metadata`; chunks are located, and opened when values are asked for."""
     source = FileSource(os.path.join(path, METADATA_NAME))
-    stream = read_pickle(source, 0, PickleBudget(context.limits, context.deadline))
+    budget = PickleBudget(context.limits, context.deadline)
+    with accounting(budget):
+        stream = read_pickle(source, 0, budget, label=METADATA_NAME)
     facts = _fields(stream.root)
     entries = mapping_pairs(facts.get("state_dict_metadata"))
     if not _is_named(stream.root, "Metadata") or entries is None:
@@ -83,7 +85,7 @@ def open_folder(path: str, context: OpenContext) -> Checkpoint:
     folder = _Folder(path, source, context)
     _locate(folder, facts.get("storage_data"))
     _list_entries(folder, entries, _planned_paths(facts.get("planner_data")))
-    imports, import_findings = report_imports(stream, source.name, METADATA_NAME)
+    imports, import_findings = report_pickles(budget, source.name)
     folder.settings.finish()
     version = facts.get("version")
     if isinstance(version, str):

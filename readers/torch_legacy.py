@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .entry import Checkpoint
 from .findings import Finding, Severity
+from .pickle_account import accounting, report_pickles
 from .pickle_machine import PickleBudget
-from .pickle_report import report_imports
 from .pickled_tensors import PickledTensors
 from .registry import OpenContext
 from .source import ByteSource, file_offset
@@ -21,10 +21,12 @@ def recognises(_: ByteSource, head: bytes) -> bool:
 
 def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
     """Read the five pickles; storages are located, not read."""
-    legacy = read_legacy(source, 0, PickleBudget(context.limits, context.deadline))
-    reader = PickledTensors(legacy.storages, source)
-    walked = Walker(reader, context.deadline, source.name).walk(legacy.content.root)
-    imports, findings = report_imports(legacy.content, source.name)
+    budget = PickleBudget(context.limits, context.deadline)
+    with accounting(budget):
+        legacy = read_legacy(source, 0, budget)
+        reader = PickledTensors(legacy.storages, source)
+        walked = Walker(reader, context.deadline, source.name).walk(legacy.content.root)
+    imports, findings = report_pickles(budget, source.name)
     trailing = source.size() - legacy.end
     if trailing:
         findings.append(

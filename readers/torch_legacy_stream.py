@@ -12,17 +12,19 @@ from typing import Final
 from .errors import Malformed, Truncated
 from .findings import Finding, Severity
 from .pickle_machine import PickleBudget, PickleStream, read_pickle
+from .pickle_nested import TORCH_MAGIC
 from .record_graph import mapping_pairs, sequence_items
 from .records import PersistentId
 from .source import ByteSource, SpanSource, file_offset, read
 from .torch_storage import BadTensor, KnownStorages, Storage, StorageId, checked_id, storage_id
 from .units import format_bytes
 
-MAGIC: Final = 0x1950A86A20F9469CFC6C
 MAGIC_OPCODE: Final = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """LONG1 with the magic number, and STOP."""
 
 _PROTOCOL: Final = 1001
+_LABELS: Final = ("magic number", "protocol", "system", "", "storage keys")
+"""The five pickles; the one with the tensors has no name of its own."""
 
 
 @dataclass(slots=True)
@@ -50,25 +52,37 @@ def read_legacy(source: ByteSource, start: int, budget: PickleBudget) -> LegacyS
         Malformed: the magic number is computed, or a pickle is not what torch writes there.
         Truncated: a storage reaches past the end.
     """
-    magic = read_pickle(source, start, budget)
-    if type(magic.root) is not int or magic.root != MAGIC:
-        raise Malformed(
-            "torch-legacy-magic",
-            "the magic number of this torch file is not a plain number",
-            path=source.name,
-            offset=file_offset(source, start),
-        )
-    protocol = read_pickle(source, magic.end, budget)
-    if protocol.root != _PROTOCOL:
-        raise Malformed(
-            "torch-legacy-protocol",
-            f"the legacy torch format has protocol {_PROTOCOL}; this file says something else",
-            path=source.name,
-            offset=file_offset(source, magic.end),
-        )
-    system = read_pickle(source, protocol.end, budget)
-    content = read_pickle(source, system.end, budget)
-    keys = read_pickle(source, content.end, budget)
+    streams: list[PickleStream] = []
+    position = start
+    for label in _LABELS:
+        streams.append(read_pickle(source, position, budget, label=label))
+        _check_first(streams, source)
+        position = streams[-1].end
+    return legacy_stream(source, streams)
+
+
+def _check_first(streams: list[PickleStream], source: ByteSource) -> None:
+    """The magic number, then the protocol."""
+    root = streams[-1].root
+    if len(streams) == 1 and (type(root) is not int or root != TORCH_MAGIC):
+        code, cause = "torch-legacy-magic", "the magic number of this torch file is not a plain number"
+    elif len(streams) == 2 and root != _PROTOCOL:
+        code = "torch-legacy-protocol"
+        cause = f"the legacy torch format has protocol {_PROTOCOL}; this file says something else"
+    else:
+        return
+    raise Malformed(code, cause, path=source.name, offset=file_offset(source, streams[-1].start))
+
+
+def legacy_stream(source: ByteSource, streams: list[PickleStream]) -> LegacyStream:
+    """What five pickles say that have been interpreted already.
+
+    Raises:
+        Malformed, Truncated: as `read_legacy`.
+    """
+    for count in range(1, len(streams) + 1):
+        _check_first(streams[:count], source)
+    _, protocol, system, content, keys = streams
     storages = LegacyStorages(source, _declared(content))
     end = storages.lay_out(_storage_keys(keys, source), keys.end)
     legacy = LegacyStream(content, storages, end)

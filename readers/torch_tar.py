@@ -11,8 +11,8 @@ from .entry import Checkpoint
 from .errors import Malformed, Truncated
 from .findings import Finding, Severity
 from .numpy_pickle import is_array, rebuild_array
+from .pickle_account import accounting, report_pickles
 from .pickle_machine import PickleBudget, read_pickle
-from .pickle_report import report_imports
 from .record_graph import sequence_items
 from .records import PersistentId, TensorCall
 from .registry import OpenContext
@@ -60,13 +60,14 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
             path=source.name,
         )
     budget = PickleBudget(context.limits, context.deadline)
-    tables = TarTables(budget)
-    tables.read_storages(_window(source, members["storages"]))
-    tables.read_tensors(_window(source, members["tensors"]))
-    window = _window(source, members["pickle"])
-    stream = read_pickle(window, 0, budget)
-    walked = Walker(TarTensors(tables, window), context.deadline, source.name).walk(stream.root)
-    imports, findings = report_imports(stream, source.name, "pickle")
+    with accounting(budget):
+        tables = TarTables(budget)
+        tables.read_storages(_window(source, members["storages"]))
+        tables.read_tensors(_window(source, members["tensors"]))
+        window = _window(source, members["pickle"])
+        stream = read_pickle(window, 0, budget, label="pickle")
+        walked = Walker(TarTensors(tables, window), context.deadline, source.name).walk(stream.root)
+    imports, findings = report_pickles(budget, source.name)
     strangers = sorted(set(members) - _MEMBERS)
     if strangers:
         findings.append(
@@ -170,10 +171,10 @@ class TarTables:
         """A count; for each storage a pickle `(key, location, class)`, its element count and bytes; then
         the list of views `(target, root, offset, numel)`.
         """
-        stream = read_pickle(source, 0, self._budget)
+        stream = read_pickle(source, 0, self._budget, label="storages")
         position = stream.end
         for _ in range(_count(stream.root, source, 0)):
-            stream = read_pickle(source, position, self._budget)
+            stream = read_pickle(source, position, self._budget, label="storages")
             key, _, storage_class = _fields(stream.root, 3, source, position)
             dtype = storage_dtype(storage_class)
             if dtype is None:
@@ -196,7 +197,7 @@ class TarTables:
         self._read_views(source, position)
 
     def _read_views(self, source: ByteSource, position: int) -> None:
-        stream = read_pickle(source, position, self._budget)
+        stream = read_pickle(source, position, self._budget, label="storages")
         for view in sequence_items(stream.root) or ():
             target, root, offset, numel = _fields(view, 4, source, position)
             base = self.storages.get(_text(root))
@@ -216,10 +217,10 @@ class TarTables:
         """A count; for each tensor a pickle `(key, storage, class)`, then its dimensions, strides and
         offset as binary numbers.
         """
-        stream = read_pickle(source, 0, self._budget)
+        stream = read_pickle(source, 0, self._budget, label="tensors")
         position = stream.end
         for _ in range(_count(stream.root, source, 0)):
-            stream = read_pickle(source, position, self._budget)
+            stream = read_pickle(source, position, self._budget, label="tensors")
             key, storage_key, _ = _fields(stream.root, 3, source, position)
             (dimensions,) = struct.unpack("<i", read(source, stream.end, 4))
             if not 0 <= dimensions <= _MAX_DIMENSIONS:

@@ -8,8 +8,8 @@ from .columns_joined import joined
 from .entry import Checkpoint
 from .errors import ParamInspectError
 from .findings import Finding, Severity
+from .pickle_account import accounting, report_pickles
 from .pickle_machine import PickleBudget
-from .pickle_report import report_imports
 from .pickled_tensors import PickledTensors
 from .registry import OpenContext
 from .sections import Section
@@ -41,16 +41,18 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
     """Read the pickle of a torch archive; storages are found, not read."""
     archive = open_archive(source, context.limits)
     found = torch_archive(archive, source)
-    walked, stream = walk_archive(found, source, context.limits, context.deadline)
     is_script = found.root + "constants.pkl" in archive.by_name
-    label = found.root + "data.pkl"
-    imports, import_findings = report_imports(stream, source.name, label, is_script=is_script)
-    columns = walked.columns
-    findings = [*archive.findings, *walked.findings, *import_findings]
-    if is_script:
-        columns = joined([columns, _constants(found, source, context, findings)], file_counts=[0, 0])
-        columns.files = None
-        findings.append(_program(found, source))
+    budget = PickleBudget(context.limits, context.deadline)
+    with accounting(budget):
+        walked = walk_archive(found, source, budget)
+        columns = walked.columns
+        findings = [*archive.findings, *walked.findings]
+        if is_script:
+            columns = joined([columns, _constants(found, source, budget, findings)], file_counts=[0, 0])
+            columns.files = None
+            findings.append(_program(found, source))
+    imports, import_findings = report_pickles(budget, source.name, is_script=is_script)
+    findings += import_findings
     for record in _TEXT_RECORDS:
         text = found.text(record)
         if text is not None:
@@ -68,14 +70,14 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
 
 
 def _constants(
-    found: TorchArchive, source: ByteSource, context: OpenContext, findings: list[Finding]
+    found: TorchArchive, source: ByteSource, budget: PickleBudget, findings: list[Finding]
 ) -> Columns:
     """Tensors that the program of a TorchScript archive has as literals."""
-    stream, pickle_source = found.pickle("constants.pkl", PickleBudget(context.limits, context.deadline))
+    stream, pickle_source = found.pickle("constants.pkl", budget)
     reader = PickledTensors(ArchiveStorages(found, "constants"), pickle_source)
     if not isinstance(stream.root, tuple) or not stream.root:
         return ColumnsBuilder().build()
-    walked = Walker(reader, context.deadline, source.name).walk(stream.root, ("constants",), Section.OTHER)
+    walked = Walker(reader, budget.deadline, source.name).walk(stream.root, ("constants",), Section.OTHER)
     findings += walked.findings
     return walked.columns
 
