@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 from .columns import Columns, LogicalCount, Path
 from .dtypes import DType
 from .errors import MissingExtra
+from .ordering import sort_keys
 from .sections import Section, infer_role, infer_section
 from .tensor import BLOCK_BYTES, TensorRef
 from .units import format_bytes, format_count, format_shape
@@ -434,7 +435,7 @@ class ParameterTable:
         if values.dtype != object:
             order = np.argsort(-values if descending else values, kind="stable")
             return self.take(order.tolist())
-        keys = [_sort_key(value) for value in values]
+        keys: Sequence[Any] = sort_keys(values)
         return self.take(sorted(range(len(self)), key=keys.__getitem__, reverse=descending))
 
     def group(self, by: str | int) -> list[Group]:
@@ -465,7 +466,7 @@ class ParameterTable:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Plain columns: lists of strings, numbers, booleans and lists."""
-        return {name: [_plain(value) for value in _COLUMN_LISTS[name](self)] for name in COLUMN_NAMES}
+        return {name: _plain_column(name, _COLUMN_LISTS[name](self)) for name in COLUMN_NAMES}
 
     def to_pandas(self) -> pd.DataFrame:
         """A pandas DataFrame of the plain columns; counts are exact (as objects beyond 64 bits), and names
@@ -607,41 +608,19 @@ _COLUMN_LISTS: Final[dict[str, Callable[[ParameterTable], list[Any]]]] = {
     "owner": lambda table: table.owners,
     "file": lambda table: table.files,
 }
-_DIGITS: Final = re.compile(r"(\d+)")
-
-
-def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Sort key under which `layers.2` comes before `layers.10`."""
-    # isascii: '²' is a digit to the pattern and not to int(); 20 digits bound the cost of int().
-    return [
-        (0, int(part)) if part.isascii() and part.isdigit() and len(part) <= 20 else (1, part)
-        for part in _DIGITS.split(text)
-    ]
-
-
-def _sort_key(value: object) -> tuple[Any, ...]:
-    """Unknown (None) first; sections in their own order, dtypes by width, text naturally."""
-    if value is None:
-        return (0,)
-    if isinstance(value, Section):
-        return (1, list(Section).index(value))
-    if isinstance(value, str):
-        return (1, natural_key(value))
-    if isinstance(value, DType):
-        return (1, value.bits, value.name)
-    return (1, value)
 
 
 def _key_text(value: object) -> str:
     return format_shape(value) if isinstance(value, tuple) else str(value)
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, (DType, Section)):
-        return str(value)
-    return value
+def _plain_column(name: str, values: list[Any]) -> list[Any]:
+    if name == "shape":
+        return list(map(list, values))
+    if name in ("dtype", "section"):
+        texts = {value: str(value) for value in set(values)}
+        return [texts[value] for value in values]
+    return list(values)
 
 
 def _as_tuple(value: str | Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from os.path import commonprefix
 from typing import Final, NamedTuple, TypedDict
 
 from ...readers import ParameterTable, Section
-from ...readers.table import natural_key
+from ...readers.ordering import natural_key
 from .figures import TotalsData, totals_data
 
 MAX_RUNS: Final = 6

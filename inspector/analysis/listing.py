@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ...readers import COLUMN_NAMES, Checkpoint, ParameterTable
-from ...readers.table import natural_key
+from ...readers.ordering import natural_key
 from .figures import TotalsData, totals_data
 from .summary import FindingData, Identity, finding_data, identity
 
