@@ -400,6 +400,9 @@ class ParameterTable:
             dtype: dtype name or names, canonical or short (`bfloat16` or `bf16`).
             where: function from this table to one boolean a row, e.g.
                 `lambda t: t.column("nbytes") > 1e6`.
+
+        Raises:
+            ValueError: there is no such section, or `where` does not answer for every row.
         """
         rows: Sequence[int] = range(len(self))
         if match is not None:
@@ -407,13 +410,15 @@ class ParameterTable:
             names = self.names
             rows = [row for row in rows if pattern(names[row])]
         if section is not None:
-            sections, wanted = self.sections, frozenset(_as_tuple(section))
-            rows = [row for row in rows if sections[row] in wanted]
+            sections, wanted_sections = self.sections, frozenset(map(Section, _as_tuple(section)))
+            rows = [row for row in rows if sections[row] in wanted_sections]
         if dtype is not None:
             dtypes, wanted = self.dtypes, frozenset(_as_tuple(dtype))
             rows = [row for row in rows if dtypes[row].name in wanted or dtypes[row].label in wanted]
         if where is not None:
             keep = where(self)
+            if len(keep) != len(self):
+                raise ValueError(f"`where` gave {len(keep):,} answers for {len(self):,} rows")
             rows = [row for row in rows if keep[row]]
         return self.take(rows)
 
@@ -435,7 +440,7 @@ class ParameterTable:
         if values.dtype != object:
             order = np.argsort(-values if descending else values, kind="stable")
             return self.take(order.tolist())
-        keys: Sequence[Any] = sort_keys(values)
+        keys: Sequence[Any] = sort_keys(self.values_of(by))
         return self.take(sorted(range(len(self)), key=keys.__getitem__, reverse=descending))
 
     def group(self, by: str | int) -> list[Group]:
@@ -628,5 +633,8 @@ def _as_tuple(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _any_glob(patterns: tuple[str, ...]) -> Callable[[str], object]:
+    """A test of names; no pattern at all matches nothing."""
+    if not patterns:
+        return lambda _: False
     joined = "|".join(fnmatch.translate(pattern) for pattern in patterns)
     return re.compile(joined).match
