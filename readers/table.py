@@ -389,7 +389,7 @@ class ParameterTable:
         *,
         section: str | Sequence[str] | None = None,
         dtype: str | Sequence[str] | None = None,
-        where: Callable[[ParameterTable], Sequence[bool]] | None = None,
+        where: Callable[[ParameterTable], Sequence[bool] | NDArray[np.bool_]] | None = None,
     ) -> ParameterTable:
         """The rows that meet every condition given.
 
