@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from paraminspect.readers import open_checkpoint
 from paraminspect.readers.columns import LogicalCount
 from paraminspect.readers.columns_builder import ColumnsBuilder
 from paraminspect.readers.dtypes import DTYPES
@@ -549,3 +552,90 @@ def test_gptq_is_counted_without_reading_a_tensor() -> None:
     columns = builder.build()
     columns.locate = locate
     assert logical_counts(columns)[0].parameters == 64 * 96
+
+
+# --- whole files, written by the safetensors library ---
+
+
+def saved(folder: Path, tensors: dict[str, NDArray[Any]], config: dict[str, object] | None) -> ParameterTable:
+    """A model folder, opened."""
+    numpy_writer = pytest.importorskip("safetensors.numpy")
+    numpy_writer.save_file(tensors, folder / "model.safetensors")
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    with open_checkpoint(folder) as checkpoint:
+        return checkpoint.parameters
+
+
+def packed_rows(codes: NDArray[np.uint32], bits: int) -> NDArray[np.int32]:
+    """GPTQ's packing along the first dimension, lowest bits first."""
+    per_word = 32 // bits
+    words = np.zeros((codes.shape[0] // per_word, codes.shape[1]), np.uint32)
+    for place in range(per_word):
+        words |= codes[place::per_word] << np.uint32(bits * place)
+    return words.view(np.int32)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_gptq_folder(tmp_path: Path, bits: int, stated: bool) -> None:
+    codes = np.random.default_rng(bits).integers(0, 1 << bits, (128, 64)).astype(np.uint32)
+    tensors: dict[str, NDArray[Any]] = {
+        "model.layers.0.q_proj.qweight": packed_rows(codes, bits),
+        "model.layers.0.q_proj.qzeros": packed_rows(np.zeros((64, 2), np.uint32), bits).T.copy(),
+        "model.layers.0.q_proj.scales": np.ones((2, 64), np.float16),
+        "model.layers.0.q_proj.g_idx": np.repeat(np.arange(2, dtype=np.int32), 64),
+        "model.embed_tokens.weight": np.ones((10, 128), np.float16),
+    }
+    config: dict[str, object] = {"quantization_config": {"quant_method": "gptq", "bits": bits}}
+    table = saved(tmp_path, tensors, config if stated else None)
+    assert table.totals().parameters == 128 * 64 + 10 * 128
+    basis = f"bits {bits} from config.json" if stated else f"bits {bits} inferred from g_idx length"
+    assert table["model.layers.0.q_proj.qweight"].parameters_basis == basis
+
+
+def test_an_mlx_folder(tmp_path: Path) -> None:
+    tensors: dict[str, NDArray[Any]] = {
+        "m.weight": np.zeros((32, 128 * 4 // 32), np.uint32),
+        "m.scales": np.zeros((32, 2), np.float16),
+        "m.biases": np.zeros((32, 2), np.float16),
+    }
+    table = saved(tmp_path, tensors, {"quantization": {"group_size": 64, "bits": 4}})
+    assert table.totals().parameters == 32 * 128
+
+
+def test_a_bitsandbytes_folder(tmp_path: Path) -> None:
+    state = json.dumps({"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [32, 128]})
+    tensors: dict[str, NDArray[Any]] = {
+        "m.weight": np.zeros((32 * 128 // 2, 1), np.uint8),
+        "m.weight.absmax": np.zeros(64, np.float32),
+        "m.weight.quant_map": np.zeros(16, np.float32),
+        "m.weight.quant_state.bitsandbytes__nf4": np.frombuffer(state.encode(), np.uint8),
+    }
+    table = saved(tmp_path, tensors, {"quantization_config": {"load_in_4bit": True}})
+    assert table.totals().parameters == 32 * 128
+    assert table["m.weight"].parameters_basis == "shape stored in quant_state"
+    assert table["m.weight"].elements == 32 * 128 // 2
+
+
+def test_a_compressed_tensors_folder(tmp_path: Path) -> None:
+    tensors: dict[str, NDArray[Any]] = {
+        "m.weight_packed": np.zeros((32, 16), np.int32),
+        "m.weight_shape": np.array([32, 126], np.int64),
+        "m.weight_scale": np.zeros((32, 1), np.float16),
+    }
+    config: dict[str, object] = {
+        "quantization_config": {"config_groups": {"group_0": {"weights": {"num_bits": 4, "type": "int"}}}}
+    }
+    table = saved(tmp_path, tensors, config)
+    assert table["m.weight_packed"].parameters == 32 * 126 == table.totals().parameters
+
+
+def test_a_folder_of_plain_integers(tmp_path: Path) -> None:
+    tensors: dict[str, NDArray[Any]] = {
+        "m.weight": np.zeros((32, 16), np.int32),
+        "m.ids": np.zeros((32, 16), np.uint32),
+        "m.scale": np.zeros(16, np.float32),
+    }
+    table = saved(tmp_path, tensors, {"quantization_config": {"bits": 4}})
+    assert table.totals().parameters == 2 * 32 * 16 + 16
