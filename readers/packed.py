@@ -12,24 +12,11 @@ reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from .columns import Columns, LogicalCount
-from .packed_bytes import (
-    QUANT_STATE,
-    bitsandbytes_state,
-    byte_weight,
-    mxfp4_blocks,
-    other_scheme,
-    whole_byte_codes,
-)
-from .packed_neighbours import Counts, Neighbours
-from .packed_rules import compressed_tensors_weight, gptq_or_awq_weight, mlx_weight
 
-Rule = Callable[[Neighbours, int], Counts]
-
-_WORDS: Final = ("int16", "int32", "int64")
 _FLOAT8: Final = (
     "float8_e4m3fn",
     "float8_e5m2",
@@ -40,26 +27,12 @@ _FLOAT8: Final = (
     "float8_e4m3b11fnuz",
 )
 
-_RULES: Final[dict[tuple[str, str], Rule]] = {
-    **{("qweight", word): gptq_or_awq_weight for word in _WORDS},
-    ("weight_packed", "int32"): compressed_tensors_weight,
-    ("weight_packed", "uint8"): byte_weight,
-    ("weight", "uint32"): mlx_weight,
-    ("weight", "uint8"): byte_weight,
-    ("weight", "int8"): whole_byte_codes,
-    ("q_weight", "int32"): other_scheme,
-    ("trellis", "int16"): other_scheme,
-    **{("codes", word): other_scheme for word in ("int8", "int16", "int32", "int64", "uint8")},
-    **{("W_q", word): other_scheme for word in ("uint8", "int32")},
-}
-"""By the last part of the name and the dtype."""
-
 _MARKS: Final[dict[str, tuple[str, ...]]] = {
     "int8": ("scale", "SCB", "codebooks"),
     "int16": ("qweight", "suh", "codebooks"),
     "int32": ("qweight", "weight_packed", "scale", "codebooks"),
     "int64": ("qweight", "codebooks"),
-    "uint8": ("scale", "weight_packed", "absmax", "quant_state"),
+    "uint8": ("scale", "weight_packed", "absmax", "quant_state", "_blocks"),
     "uint32": ("scales",),
     **dict.fromkeys(_FLOAT8, ("scale",)),
 }
@@ -75,14 +48,9 @@ def logical_counts(columns: Columns) -> Mapping[int, LogicalCount]:
     rows = _rows_of_interest(columns)
     if not rows:
         return {}
-    counts: Counts = {}
-    table = Neighbours(columns)
-    for row, rule in _rules_of_rows(columns, rows):
-        found = rule(table, row)
-        if table.is_repeated(columns.names[row]) and found:
-            found = table.unknown(row, "several tensors have this name")
-        counts.update(found)
-    return counts
+    from .packed_layouts import counts_of_rows  # few tables come so far: the others start faster
+
+    return counts_of_rows(columns, rows)
 
 
 def _rows_of_interest(columns: Columns) -> list[int]:
@@ -96,18 +64,3 @@ def _rows_of_interest(columns: Columns) -> list[int]:
     if not any(mark in names for mark in sorted(marks)):
         return []
     return [row for row, dtype in enumerate(columns.dtypes) if id(dtype) in wanted]
-
-
-def _rules_of_rows(columns: Columns, rows: list[int]) -> Iterator[tuple[int, Rule]]:
-    names, dtypes = columns.names, columns.dtypes
-    for row in rows:
-        name, dtype = names[row], dtypes[row].name
-        last = name[name.rfind(".") + 1 :]
-        rule = _RULES.get((last, dtype))
-        if rule is None and dtype in _FLOAT8:
-            rule = whole_byte_codes
-        elif rule is None and dtype == "uint8":
-            rule = mxfp4_blocks if last.endswith("_blocks") else None
-            rule = bitsandbytes_state if QUANT_STATE in name else rule
-        if rule is not None:
-            yield row, rule

@@ -332,6 +332,8 @@ def test_blocks_without_fitting_scales() -> None:
     lone = {"a_blocks": ("uint8", (4, 8, 2, 16)), "other_scales": ("uint8", (4, 8, 2))}
     assert counts_of(table_of(lone)) == {}
     assert_unknown(table_of(lone, {"quant_method": "mxfp4"}), "a_blocks", "missing")
+    only = {"a_blocks": ("uint8", (4, 8, 2, 16))}
+    assert_unknown(table_of(only, {"quant_method": "mxfp4"}), "a_blocks", "missing")
     trained = {"a_blocks": ("uint8", (4, 8, 2, 16)), "a_scales": ("float32", (4, 8, 2))}
     assert counts_of(table_of(trained)) == {}
 
@@ -507,6 +509,11 @@ def test_a_name_used_twice_tells_nothing() -> None:
     neighbours_twice = table_of([*rows, *rows[1:]])
     assert neighbours_twice["m.q_proj.qweight"].parameters == 8 * 96
     assert "neither" in str(neighbours_twice["m.q_proj.qweight"].parameters_basis)
+
+
+def test_a_float8_weight_of_a_repeated_name_keeps_its_count() -> None:
+    rows = [("a.weight", ("float8_e5m2", (4, 4)))] * 2 + [("a.weight_scale", ("float32", (1,)))]
+    assert table_of(rows).parameters == [16, 16, 0]
 
 
 def test_plain_weights_of_one_name_stay_untouched() -> None:
