@@ -28,11 +28,11 @@ _FLOAT8: Final = (
 )
 
 _MARKS: Final[dict[str, tuple[str, ...]]] = {
-    "int8": ("scale", "SCB", "codebooks"),
-    "int16": ("qweight", "suh", "codebooks"),
-    "int32": ("qweight", "weight_packed", "scale", "codebooks"),
-    "int64": ("qweight", "codebooks"),
-    "uint8": ("scale", "weight_packed", "absmax", "quant_state", "_blocks"),
+    "int8": ("scale", "SCB"),
+    "int16": ("qweight", "suh", "scale"),
+    "int32": ("qweight", "weight_packed", "scale"),
+    "int64": ("qweight", "scale"),
+    "uint8": ("scale", "weight_packed", "absmax", "_blocks"),
     "uint32": ("scales",),
     **dict.fromkeys(_FLOAT8, ("scale",)),
 }

@@ -531,7 +531,11 @@ def test_plain_weights_of_one_name_stay_untouched() -> None:
     ],
 )
 def test_schemes_that_are_not_counted_say_so(name: str, dtype: str, neighbour: str) -> None:
-    layout = {f"m.{name}": (dtype, (8, 8)), f"m.{neighbour}": ("float16", (8,))}
+    layout = {
+        f"m.{name}": (dtype, (8, 8)),
+        f"m.{neighbour}": ("float16", (8,)),
+        "m.scales": ("float16", (8,)),
+    }
     assert_unknown(table_of(layout), f"m.{name}", "")
     assert counts_of(table_of({f"m.{name}": (dtype, (8, 8)), "n." + neighbour: ("float16", (8,))})) == {}
 
