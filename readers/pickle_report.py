@@ -7,9 +7,10 @@ from typing import Final
 
 from .entry import PickleImport
 from .findings import Finding, Severity
-from .pickle_machine import PickleStream
+from .pickle_stream import EXTENSION_REGISTRY, NOT_A_NAME, PickleStream
 from .record_graph import TYPED_LISTS
-from .torch_types import torch_dtype_names
+from .records import Global
+from .torch_types import storage_dtype, torch_dtype_names
 
 # Names that torch.load(weights_only=True) maps to constructors of data
 # (torch/_weights_only_unpickler.py, `_get_allowed_globals`), and numpy's own array constructors.
@@ -98,13 +99,16 @@ _NAMES_TOLD: Final = 8
 
 def is_data_only(module: str, name: str) -> bool:
     """Whether torch's own restricted loader (or numpy's) builds only data from this name."""
+    if "." in name:
+        return False  # an attribute of that name, whatever it is
     if (module, name) in _DATA_NAMES or module in _DATA_MODULES:
         return name.startswith("_rebuild") if module in _DATA_MODULES else True
     if module in ("builtins", "__builtin__"):
         return name in _BUILTIN_DATA
     if module in ("torch", "torch.cuda", "torch.storage"):
         return (
-            name.endswith("Storage")
+            storage_dtype(Global(module, name)) is not None
+            or name in ("TypedStorage", "_TypedStorage", "_LegacyStorage")
             or name in _TORCH_CONSTANTS
             or name in _TENSOR_TYPES
             or name in torch_dtype_names()
@@ -120,6 +124,11 @@ def runs_code(module: str, name: str) -> bool:
     """
     if module in ("builtins", "__builtin__"):
         return name.split(".", maxsplit=1)[0] in _RUNS_CODE_BUILTINS
+    if NOT_A_NAME in (module, name) or module == EXTENSION_REGISTRY:
+        return True  # it may be any name at all
+    parts = name.split(".")
+    if len(parts) > 1 and any(part.startswith("__") or part in sys.stdlib_module_names for part in parts):
+        return True  # `torch.serialization`, `os.system`: what a module imports is an attribute of it
     package = module.split(".", maxsplit=1)[0]
     if package in _OTHER_MODULES_THAT_RUN_CODE:
         return True

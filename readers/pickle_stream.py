@@ -13,7 +13,11 @@ from .source import ByteSource
 
 EventKind = Literal["global", "call", "build", "persistent-id", "extension", "buffer"]
 
-_NOT_A_NAME: Final = "<computed>"
+NOT_A_NAME: Final = "<computed>"
+"""Shown for a module or name that the stream builds from something other than text."""
+
+EXTENSION_REGISTRY: Final = "<extension registry>"
+"""Shown for the module of what an EXT opcode refers to by number."""
 
 NESTED_LOADERS: Final = frozenset(
     {
@@ -127,12 +131,12 @@ def _shown_name(target: object) -> tuple[str, str]:
     if isinstance(target, Global):
         return target.module, target.name
     if isinstance(target, Extension):
-        return "<extension registry>", str(target.code)
+        return EXTENSION_REGISTRY, str(target.code)
     assert isinstance(target, UnresolvedGlobal)
     module, name = target.module, target.name
     return (
-        module if isinstance(module, str) else _NOT_A_NAME,
-        name if isinstance(name, str) else _NOT_A_NAME,
+        module if isinstance(module, str) else NOT_A_NAME,
+        name if isinstance(name, str) else NOT_A_NAME,
     )
 
 
