@@ -53,10 +53,11 @@ def _unfixed(text: str, letter: str, size: int, unit: str) -> DType:
         return opaque(f"void{size}", 8 * size, _VOID_HINTS.get(size))
     if letter in "SaU" and size:
         width = 4 * size if letter == "U" else size
-        return opaque(f"{'str' if letter == 'U' else 'bytes'}{size}", 8 * width)
+        name = f"{'str' if letter == 'U' else 'bytes'}{size}"
+        return DType(name, name, 8 * width, "opaque", f"{'U' if letter == 'U' else 'S'}{size}")
     if letter in "mM" and size == 8:
         name = "datetime64" if letter == "M" else "timedelta64"
-        return DType(f"{name}{unit}", name, 64, "opaque", "i8")
+        return DType(f"{name}{unit}", name, 64, "opaque", f"{letter}8{unit}")
     if letter == "O":
         return opaque("object", 0)
     if letter in "SaUV" and not size:

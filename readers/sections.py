@@ -64,14 +64,19 @@ _OPTIMIZER_PREFIXES: Final = (
 )
 
 
+_NEVER_NUMBERS: Final = ("str", "bytes", "datetime64", "timedelta64", "object")
+
+
 def infer_section(name: str, dtype: DType) -> Section:
     """The section a bare name suggests. 64-bit integers and booleans in a state dict are counters, ids
-    and masks, never learned.
+    and masks, never learned; texts and dates are neither.
     """
     if name.startswith(_OPTIMIZER_PREFIXES):
         return Section.OPTIMIZER
     if name.startswith(_EMA_PREFIXES):
         return Section.EMA
+    if dtype.kind == "opaque" and dtype.name.startswith(_NEVER_NUMBERS):
+        return Section.OTHER
     if name.endswith(_BUFFER_SUFFIXES) or dtype.name in ("int64", "bool"):
         return Section.BUFFER
     return Section.MODEL
