@@ -9,7 +9,7 @@ from typing import Final
 from .entry import PickleImport
 from .errors import ParamInspectError
 from .findings import Finding, Severity
-from .pickle_report import findings_about, listed, runs_code
+from .pickle_report import findings_about, is_data_only, listed, runs_code
 from .pickle_stream import NestedPickle, PickleBudget, PickleStream
 from .source import file_offset
 
@@ -41,12 +41,16 @@ def accounting(budget: PickleBudget) -> Iterator[None]:
     try:
         yield
     except ParamInspectError as error:
-        harmful = [one for one in _imports(budget.streams) if runs_code(one.module, one.name)]
+        harmful = [one for one in _imports(budget.streams) if _is_harmful(one)]
         if harmful:
             error.cause += (
                 f"; before that place the file names {listed(harmful)}: its own loader would run code with it"
             )
         raise
+
+
+def _is_harmful(one: PickleImport) -> bool:
+    return not is_data_only(one.module, one.name) and runs_code(one.module, one.name)
 
 
 def _with_nested(streams: list[PickleStream]) -> Iterator[tuple[PickleStream, str]]:
