@@ -49,6 +49,8 @@ def array_type(text: str, endian: str = "<") -> tuple[DType, ByteOrder]:
 
 def _unfixed(text: str, letter: str, size: int, unit: str) -> DType:
     """Types without a fixed width, or without a numeric meaning."""
+    if letter + str(size) == "f1":  # ml_dtypes gives its float8_e5m2 the kind of a plain float
+        return opaque("float8", 8, "float8 (e5m2?)")
     if letter == "V" and size:
         return opaque(f"void{size}", 8 * size, _VOID_HINTS.get(size))
     if letter in "SaU" and size:
