@@ -188,7 +188,7 @@ def loaded(inner: bytes) -> bytes:
 
 def test_a_storage_used_twice_is_one(tmp_path: Path) -> None:
     once = loaded(legacy()) + b"q\x01"
-    raw = storage(once)[:-2] + text("v") + storage(b"h\x01")[9:]
+    raw = storage(once)[:-1] + text("v") + storage(b"h\x01")[9:]
     checkpoint = opened(tmp_path, raw)
     assert checkpoint.parameters.names == ["w", "v"]
     totals = checkpoint.parameters.totals()
