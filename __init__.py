@@ -14,65 +14,68 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .readers import (
+        Ambiguous,
+        CannotOpen,
+        ChangedWhileReading,
         Checkpoint,
         Finding,
+        LimitExceeded,
         Limits,
+        Malformed,
+        MissingExtra,
         NamedTensor,
+        NoValues,
         ParameterTable,
+        ParamInspectError,
         Section,
         Severity,
         TensorRef,
+        Truncated,
+        UnknownFormat,
+        Unsupported,
     )
     from .readers import open_checkpoint as open
-    from .readers.errors import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-_ERRORS = (
-    "ParamInspectError",
-    "CannotOpen",
-    "UnknownFormat",
-    "Malformed",
-    "Truncated",
+__all__ = [
     "Ambiguous",
-    "Unsupported",
-    "LimitExceeded",
+    "CannotOpen",
     "ChangedWhileReading",
-    "NoValues",
+    "Checkpoint",
+    "Finding",
+    "LimitExceeded",
+    "Limits",
+    "Malformed",
     "MissingExtra",
-)
-_HOME = {
-    "open": "open_checkpoint",
-    **{
-        name: name
-        for name in (
-            "Checkpoint",
-            "Finding",
-            "Limits",
-            "NamedTensor",
-            "ParameterTable",
-            "Section",
-            "Severity",
-            "TensorRef",
-            *_ERRORS,
-        )
-    },
-}
+    "NamedTensor",
+    "NoValues",
+    "ParamInspectError",
+    "ParameterTable",
+    "Section",
+    "Severity",
+    "TensorRef",
+    "Truncated",
+    "UnknownFormat",
+    "Unsupported",
+    "__version__",
+    "open",
+]
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+_NAMES_ELSEWHERE = {"open": "open_checkpoint"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     # By absolute name: a test runner may import this file under the checkout folder's name, and a
     # relative import would then load a second copy of every module.
-    value: object = getattr(import_module("paraminspect.readers"), _HOME[name])
+    value: object = getattr(import_module("paraminspect.readers"), _NAMES_ELSEWHERE.get(name, name))
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *__all__})
