@@ -22,9 +22,10 @@ from .errors import (
 )
 from .findings import Finding, Severity
 from .limits import DEFAULT_LIMITS, Limits
+from .named_tensor import NamedTensor
 from .opening import open_checkpoint
 from .sections import Section
-from .table import COLUMN_NAMES, Group, NamedTensor, ParameterTable, Totals
+from .table import COLUMN_NAMES, Group, ParameterTable, Totals
 from .tensor import TensorRef
 
 __all__ = [

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from .columns import Columns, LogicalCount, Path
-from .dtypes import DType
+from .columns import Path
 from .errors import MissingExtra
+from .named_tensor import NamedTensor
 from .ordering import sort_keys
-from .sections import Section, infer_role, infer_section
-from .tensor import BLOCK_BYTES, TensorRef
+from .sections import Section
+from .table_columns import TableColumns
 from .units import format_bytes, format_count, format_shape
 from .untrusted import printable
 
@@ -45,104 +45,6 @@ INFERRED_COLUMNS: Final = frozenset({"role"})
 _REPR_ROWS: Final = 10
 
 
-class NamedTensor:
-    """One row of a table: what is known about one tensor, and how to get its values."""
-
-    __slots__ = ("row", "table")
-
-    def __init__(self, table: ParameterTable, row: int) -> None:
-        self.table = table
-        self.row = row
-
-    @property
-    def name(self) -> str:
-        """Dotted display name."""
-        return self.table.names[self.row]
-
-    @property
-    def path(self) -> Path:
-        """The parts of the name as stored (a part may itself contain dots)."""
-        return self.table.path(self.row)
-
-    @property
-    def section(self) -> Section:
-        """Model, buffer, EMA, optimizer or other."""
-        return self.table.sections[self.row]
-
-    @property
-    def section_is_inferred(self) -> bool:
-        """The name suggested the section; the file did not say."""
-        return self.table.section_is_inferred(self.row)
-
-    @property
-    def role(self) -> str:
-        """What the tensor does in its layer, inferred from name and shape."""
-        return self.table.roles[self.row]
-
-    @property
-    def dtype(self) -> DType:
-        """Element type as stored."""
-        return self.table.dtypes[self.row]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape as stored (logical for sub-byte types)."""
-        return self.table.shapes[self.row]
-
-    @property
-    def elements(self) -> int:
-        """Stored elements."""
-        return self.table.elements[self.row]
-
-    @property
-    def parameters(self) -> int:
-        """Parameters of the model that these elements stand for (differs for packed weights)."""
-        return self.table.parameters[self.row]
-
-    @property
-    def parameters_basis(self) -> str | None:
-        """What `parameters` was derived from where it differs from `elements`, else None."""
-        return self.table.parameters_basis(self.row)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes on disk."""
-        return self.table.nbytes[self.row]
-
-    @property
-    def trainable(self) -> bool | None:
-        """requires_grad where the file tells, else None."""
-        return self.table.trainable[self.row]
-
-    @property
-    def owner(self) -> str | None:
-        """For optimizer state: the parameter it belongs to, where that is known."""
-        return self.table.owners[self.row]
-
-    @property
-    def shared_with(self) -> list[str]:
-        """Names of the other tensors of this table that use some of the same bytes."""
-        return [self.table.names[row] for row in self.table.shared_rows(self.row)]
-
-    @property
-    def data(self) -> TensorRef:
-        """Where the values lie."""
-        return self.table.data(self.row)
-
-    def numpy(self, *, raw: bool = False) -> NDArray[np.generic]:
-        """All values as one array: see `TensorRef.numpy`."""
-        return self.data.numpy(raw=raw)
-
-    def blocks(self, block_bytes: int = BLOCK_BYTES, *, raw: bool = False) -> Iterator[NDArray[np.generic]]:
-        """The values in bounded pieces: see `TensorRef.blocks`."""
-        return self.data.blocks(block_bytes, raw=raw)
-
-    def __repr__(self) -> str:
-        return (
-            f"<{printable(self.name)}: {self.dtype} {format_shape(self.shape)}, {format_bytes(self.nbytes)}>"
-        )
-
-
 class Totals(NamedTuple):
     """Sums over a table; bytes used by several tensors are counted once."""
 
@@ -166,168 +68,13 @@ class Group(NamedTuple):
         return self.table.totals()
 
 
-class ParameterTable:
+class ParameterTable(TableColumns):
     """A checkpoint's tensors as columns.
 
     Iterating yields one `NamedTensor` a row; `table["layer.weight"]` and `table[3]` give one row, a
     slice gives a smaller table. For large tables use the columns: `table.column("nbytes")` is a numpy
     array and `filter`, `sort` and `group` work on whole columns.
     """
-
-    def __init__(self, columns: Columns, rows: Sequence[int] | None = None) -> None:
-        self._columns = columns
-        self._rows = rows
-
-    @property
-    def base_columns(self) -> Columns:
-        """What the reader handed over: all rows, also those that a filter left out."""
-        return self._columns
-
-    # --- columns as Python lists (numpy is not imported for these) ---
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Dotted display names."""
-        return self._pick(self._columns.names)
-
-    @cached_property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes as stored."""
-        return self._pick(self._columns.shapes)
-
-    @cached_property
-    def dtypes(self) -> list[DType]:
-        """Element types."""
-        return self._pick(self._columns.dtypes)
-
-    @cached_property
-    def elements(self) -> list[int]:
-        """Stored elements."""
-        return self._pick(self._columns.elements)
-
-    @cached_property
-    def nbytes(self) -> list[int]:
-        """Bytes on disk."""
-        return self._pick(self._columns.nbytes)
-
-    @cached_property
-    def parameters(self) -> list[int]:
-        """Logical parameters: `elements`, except where weights are packed."""
-        counts = self._logical_counts
-        if not counts:
-            return self.elements
-        rows = range(len(self)) if self._rows is None else self._rows
-        return [
-            counts[row].parameters if row in counts else stored
-            for row, stored in zip(rows, self.elements, strict=True)
-        ]
-
-    @cached_property
-    def sections(self) -> list[Section]:
-        """Section of each row, as stored or inferred."""
-        names, dtypes = self.names, self.dtypes
-        stored = self._stored_sections
-        if stored is None:
-            return list(map(infer_section, names, dtypes))
-        return [
-            section or infer_section(name, dtype)
-            for section, name, dtype in zip(stored, names, dtypes, strict=True)
-        ]
-
-    @cached_property
-    def roles(self) -> list[str]:
-        """Inferred role of each row."""
-        return list(map(infer_role, self.names, self.shapes))
-
-    @cached_property
-    def storages(self) -> list[int]:
-        """Identity of the bytes: equal numbers share storage."""
-        stored = self._columns.storages
-        return self._pick(stored) if stored is not None else self._row_numbers()
-
-    @cached_property
-    def files(self) -> list[int]:
-        """Index into `Checkpoint.files`."""
-        stored = self._columns.files
-        return self._pick(stored) if stored is not None else [0] * len(self)
-
-    @cached_property
-    def trainable(self) -> list[bool | None]:
-        """requires_grad where the file tells."""
-        stored = self._columns.trainable
-        return self._pick(stored) if stored is not None else [None] * len(self)
-
-    @cached_property
-    def owners(self) -> list[str | None]:
-        """The parameter that optimizer state belongs to."""
-        stored = self._columns.owners
-        return self._pick(stored) if stored is not None else [None] * len(self)
-
-    @cached_property
-    def shared(self) -> list[bool]:
-        """Whether another tensor of this table uses some of the same bytes."""
-        flags = [False] * len(self)
-        for rows in self.overlaps:
-            for row in rows:
-                flags[row] = True
-        return flags
-
-    @cached_property
-    def overlaps(self) -> list[list[int]]:
-        """Tied and shared tensors: sets of rows that use some of the same bytes, each in row order.
-
-        Every row of a set overlaps at least one other of it.
-        """
-        sets: list[list[int]] = []
-        for members in self._shared_sets.values():
-            extents = {row: self._extent(row) for row in members}
-            end_of_set = -1
-            opened: list[list[int]] = []
-            for row in sorted(members, key=extents.__getitem__):
-                begin, end = extents[row]
-                if begin == end:
-                    continue
-                if begin >= end_of_set:
-                    opened.append([])
-                opened[-1].append(row)
-                end_of_set = max(end_of_set, end)
-            sets += [sorted(rows) for rows in opened if len(rows) > 1]
-        return sorted(sets)
-
-    # --- single rows ---
-
-    def path(self, row: int) -> Path:
-        """The stored parts of a row's name."""
-        if self._columns.paths is None:
-            return (self.names[row],)
-        return self._columns.paths[self._base_row(row)]
-
-    def data(self, row: int) -> TensorRef:
-        """Where the values of a row lie."""
-        return self._columns.locate(self._base_row(row))
-
-    def section_is_inferred(self, row: int) -> bool:
-        """Whether the row's section is a guess from its name."""
-        stored = self._columns.sections
-        return stored is None or stored[self._base_row(row)] is None
-
-    def parameters_basis(self, row: int) -> str | None:
-        """What the logical count of a row was derived from, or None where it is the element count."""
-        count = self._logical_counts.get(self._base_row(row))
-        return None if count is None else count.basis
-
-    def shared_rows(self, row: int) -> list[int]:
-        """Other rows of this table whose bytes overlap those of `row`."""
-        others = self._shared_sets.get(self.storages[row], ())
-        begin, end = self._extent(row)
-        return [
-            other
-            for other in others
-            if other != row and max(begin, self._extent(other)[0]) < min(end, self._extent(other)[1])
-        ]
-
-    def __len__(self) -> int:
-        return len(self._columns) if self._rows is None else len(self._rows)
 
     def __iter__(self) -> Iterator[NamedTensor]:
         return (NamedTensor(self, row) for row in range(len(self)))
@@ -522,26 +269,6 @@ class ParameterTable:
 
     # --- inner workings ---
 
-    def _pick(self, values: list[Any]) -> list[Any]:
-        return values if self._rows is None else [values[row] for row in self._rows]
-
-    def _base_row(self, row: int) -> int:
-        return row if self._rows is None else self._rows[row]
-
-    def _row_numbers(self) -> list[int]:
-        return list(range(len(self))) if self._rows is None else list(self._rows)
-
-    @property
-    def _stored_sections(self) -> list[Section | None] | None:
-        stored = self._columns.sections
-        return None if stored is None else self._pick(stored)
-
-    @cached_property
-    def _logical_counts(self) -> Mapping[int, LogicalCount]:
-        from .packed import logical_counts
-
-        return logical_counts(self._columns)
-
     @cached_property
     def _row_of_name(self) -> dict[str, int]:
         # Reversed, so that of two equal names the first row is the one found.
@@ -550,41 +277,6 @@ class ParameterTable:
     @cached_property
     def _row_of_path(self) -> dict[Path, int]:
         return {self.path(row): row for row in reversed(range(len(self)))}
-
-    @cached_property
-    def _shared_sets(self) -> dict[int, list[int]]:
-        """Rows by storage, for the storages that several rows use."""
-        if self._columns.storages is None:
-            return {}
-        rows: dict[int, list[int]] = {}
-        for row, storage in enumerate(self.storages):
-            rows.setdefault(storage, []).append(row)
-        return {storage: members for storage, members in rows.items() if len(members) > 1}
-
-    def _extent(self, row: int) -> tuple[int, int]:
-        """First and one-past-last byte of a row in its storage."""
-        base = self._base_row(row)
-        starts, spans = self._columns.starts, self._columns.spans
-        begin = 0 if starts is None else starts[base]
-        return begin, begin + (self.nbytes[row] if spans is None else spans[base])
-
-    @cached_property
-    def _own_nbytes(self) -> dict[int, int]:
-        """For rows in shared storages: the bytes that no row before them (in storage order, the larger
-        first) has accounted for. A sweep over intervals; a strided view counts its own elements, and
-        never more than the part of the storage that is still unaccounted for.
-        """
-        own: dict[int, int] = {}
-        for members in self._shared_sets.values():
-            extents = {row: self._extent(row) for row in members}
-            covered = counted = end_of_cover = 0
-            for row in sorted(members, key=lambda row: (extents[row][0], -extents[row][1])):
-                begin, end = extents[row]
-                covered += max(0, end - max(begin, end_of_cover))
-                end_of_cover = max(end_of_cover, end)
-                own[row] = min(self.nbytes[row], covered - counted)
-                counted += own[row]
-        return own
 
     def _prefixes(self, depth: int) -> list[str]:
         return [".".join(name.split(".", depth)[:depth]) for name in self.names]

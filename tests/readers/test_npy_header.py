@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.lib import _format_impl as npy_format
 from paraminspect.readers.errors import LimitExceeded, Malformed, ParamInspectError, Truncated, Unsupported
 from paraminspect.readers.limits import DEFAULT_LIMITS
 from paraminspect.readers.npy_header import NpyHeader, read_npy_header
@@ -26,6 +26,10 @@ def npy(text: str, *, version: tuple[int, int] = (1, 0), length: int | None = No
     return b"\x93NUMPY" + bytes(version) + struct.pack(layout, len(raw) if length is None else length) + raw
 
 
+# The functions behind numpy's public ones, which exist for two of the three versions only.
+npy_format: Any = importlib.import_module("numpy.lib._format_impl")
+
+
 def header(raw: bytes) -> NpyHeader:
     return read_npy_header(MemorySource(raw, "a.npy"), DEFAULT_LIMITS)
 
@@ -35,9 +39,10 @@ def numpy_header(raw: bytes) -> tuple[Any, ...] | None:
     stream = io.BytesIO(raw)
     try:
         version = npy_format.read_magic(stream)
-        return npy_format._read_array_header(stream, version)
+        facts: tuple[Any, ...] = npy_format._read_array_header(stream, version)
     except Exception:
         return None
+    return facts
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])

@@ -38,7 +38,8 @@ def test_arrays_are_numpys(tmp_path: Path, arrays: dict[str, Any], deflated: boo
         for name, (dtype, shape) in arrays.items()
     }
     path = tmp_path / "a.npz"
-    (np.savez_compressed if deflated else np.savez)(path, **made)
+    save: Any = np.savez_compressed if deflated else np.savez
+    save(path, **made)
     with paraminspect.open(path) as checkpoint, np.load(path) as expected:
         assert checkpoint.format == "npz"
         assert checkpoint.parameters.names == expected.files

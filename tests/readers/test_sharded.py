@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 INDEX = "model.safetensors.index.json"
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
-ONE = {"a": np.arange(4, dtype=np.float32), "b": np.ones((2, 3), np.float16)}
-TWO = {"c": np.arange(3, dtype=np.int64), "d": np.zeros((1, 2), np.float32)}
+ONE: dict[str, np.ndarray[Any, Any]] = {"a": np.arange(4, dtype=np.float32), "b": np.ones((2, 3), np.float16)}
+TWO: dict[str, np.ndarray[Any, Any]] = {"c": np.arange(3, dtype=np.int64), "d": np.zeros((1, 2), np.float32)}
 TOTAL = sum(array.nbytes for array in [*ONE.values(), *TWO.values()])
 MAP = {"a": FIRST, "b": FIRST, "c": SECOND, "d": SECOND}
 

@@ -15,7 +15,8 @@ from paraminspect.readers.columns_builder import ColumnsBuilder
 from paraminspect.readers.dtypes import DTYPES
 from paraminspect.readers.sections import Section
 from paraminspect.readers.source import MemorySource
-from paraminspect.readers.table import COLUMN_NAMES, NamedTensor, ParameterTable
+from paraminspect.readers.named_tensor import NamedTensor
+from paraminspect.readers.table import COLUMN_NAMES, ParameterTable
 from paraminspect.readers.tensor import TensorRef
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import paraminspect
 import pytest
-from paraminspect.readers.table import NamedTensor
+from paraminspect.readers.named_tensor import NamedTensor
 
 torch = pytest.importorskip("torch")
 
