@@ -28,10 +28,10 @@ def payload_source(record: object, source: ByteSource) -> ByteSource | None:
         source: the pickle's bytes, for payloads that were left in place.
     """
     while _is_call(record, "bytearray", _BUILTINS) and record.args:
-        record = record.args[0]
+        record = record.args[0]  # a tuple is older than the call it is given to: this ends
     if _is_call(record, "encode", _CODECS) and record.args:
         return _latin1(record.args[0], source)
-    if _is_call(record, "bytes", _BUILTINS) and not record.args:
+    if any(_is_call(record, name, _BUILTINS) and not record.args for name in ("bytes", "bytearray")):
         return MemorySource(b"", source.name)
     if isinstance(record, str) or (isinstance(record, BytesRef) and record.kind == "str"):
         return _latin1(record, source)
