@@ -23,7 +23,7 @@ class Limits(NamedTuple):
     npy_header_bytes: int = 64 << 10
     """The header of one .npy array."""
 
-    containers: int = 20_000_000
+    containers: int = 10_000_000
     """Lists, dicts, tuples, sets and calls that one pickle may create."""
 
     pickle_bytes: int = 512 << 20
@@ -32,7 +32,7 @@ class Limits(NamedTuple):
     nested_depth: int = 4
     """Pickles inside pickles."""
 
-    nested_streams: int = 1_000
+    nested_streams: int = 100_000
     """Pickles inside one file, all depths together."""
 
     inflated_bytes: int = 1 << 30

@@ -9,7 +9,8 @@ from typing import Final, TextIO
 from .blocks import Block, Branch, Cell, Column, Document, Facts, Look, Remarks, Share, Table, Title
 from .layout import percent
 
-_SPECIAL: Final = re.compile(r"([\\`*_\[\]|~@]|:(?=//)|(?<=www)\.|^[#>+-]|^\d+(?=[.)]))")
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]|~@]|:(?=//)|(?<=www)\.|^[#>+-])")
+_LIST_NUMBER: Final = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _BACKTICKS: Final = re.compile("`+")
 
 
@@ -86,4 +87,4 @@ def _code(text: str) -> str:
 
 def _escaped(text: str) -> str:
     safe = text.replace("&", "&amp;").replace("<", "&lt;")
-    return _SPECIAL.sub(r"\\\1", safe) if _SPECIAL.search(safe) else safe
+    return _LIST_NUMBER.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", safe))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from paraminspect.readers.columns import Columns, LogicalCount
 from paraminspect.readers.columns_builder import ColumnsBuilder
 from paraminspect.readers.dtypes import DTYPES
+from paraminspect.readers.named_tensor import NamedTensor
 from paraminspect.readers.sections import Section
 from paraminspect.readers.source import MemorySource
-from paraminspect.readers.named_tensor import NamedTensor
 from paraminspect.readers.table import COLUMN_NAMES, ParameterTable
 from paraminspect.readers.tensor import TensorRef
 

@@ -18,7 +18,7 @@ from paraminspect.inspector.reports.blocks import (
     Table,
     Title,
 )
-from paraminspect.inspector.reports.markdown import write
+from paraminspect.inspector.reports.markdown import _escaped, write
 
 
 def markdown(*blocks: Block) -> str:
@@ -53,3 +53,9 @@ def test_failures_come_last() -> None:
     stream = io.StringIO()
     write(samples.document("show", "decoder", failures=(samples.FAILURE,)), stream, Look())
     assert stream.getvalue().endswith("- `gone\\|.bin`: there is no such file (`not-found`)\n")
+
+
+def test_a_number_is_escaped_only_where_it_would_start_a_list() -> None:
+    assert _escaped("1.24 MB") == "1.24 MB"
+    assert _escaped("1. item") == r"1\. item"
+    assert _escaped("2) item") == r"2\) item"
