@@ -51,8 +51,8 @@ def test_names_that_are_paths_inside(name: str) -> None:
 @given(st.text(st.sampled_from("a/.\\:\0"), max_size=12))
 def test_what_is_accepted_stays_inside(name: str) -> None:
     if name_fault(name) is None:
-        inside = os.path.normpath(os.path.join("/root/folder", name))
-        assert inside == "/root/folder" or inside.startswith("/root/folder/")
+        inside = os.path.normpath(os.path.join("/some/folder", name))
+        assert inside == "/some/folder" or inside.startswith("/some/folder/")
 
 
 @pytest.mark.parametrize(
