@@ -239,12 +239,12 @@ class ZipBytes:
 
     def _wide_records(self, out: bytearray, values: Lie) -> tuple[int, int]:
         position = len(out)
-        record = {"signature": b"PK\x06\x06", "record_size": 44, "made_by": 45, "version": 45, **values}
-        out += packed(WIDE_END, record, self.wide_end)
+        record: dict[str, int | bytes] = {"signature": b"PK\x06\x06", "record_size": 44, "version": 45}
+        out += packed(WIDE_END, {**record, **values}, self.wide_end)
         locator = len(out)
         where = position - len(self.prefix) + self.shift
-        true = {"signature": b"PK\x06\x07", "position": where, "disks": 1}
-        out += packed(LOCATOR, true, self.locator)
+        values = {"signature": b"PK\x06\x07", "position": where, "disks": 1}
+        out += packed(LOCATOR, values, self.locator)
         return position, locator
 
     @property
