@@ -14,7 +14,7 @@ import paraminspect
 import pytest
 from paraminspect.readers.named_tensor import NamedTensor
 
-torch = pytest.importorskip("torch")
+torch: Any = pytest.importorskip("torch")
 
 DTYPES = [
     "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
@@ -409,7 +409,7 @@ def test_numpy_arrays_in_plain_pickles(tmp_path: Path, protocol: int) -> None:
     arrays = {
         "c": np.linspace(-1, 1, 30_000).reshape(300, 100),
         "f": np.asfortranarray(np.arange(6, dtype=np.int16).reshape(2, 3)),
-        "small": np.float32([1.5, -2.5]),
+        "small": np.array([1.5, -2.5], np.float32),
     }
     path = tmp_path / "arrays.pkl"
     path.write_bytes(pickle.dumps(arrays, protocol=protocol))
