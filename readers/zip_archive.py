@@ -9,61 +9,36 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable
 from typing import Final
 
-from .errors import Ambiguous, LimitExceeded, Malformed, Unsupported
+from .errors import Ambiguous, LimitExceeded, Malformed
 from .findings import Finding, Severity
 from .limits import Limits
 from .source import ByteSource, InflatedSource, SpanSource, file_offset, out_of_bounds, read
 from .untrusted import text_from_bytes
-from .zip_directory import Directory, find_directory
+from .zip_directory import (
+    DEFLATED,
+    LOCAL_SIZE,
+    REFUSED_FLAGS,
+    STORED,
+    Directory,
+    ZipMember,
+    find_directory,
+    read_members,
+    wide_values,
+)
 
-STORED: Final = 0
-DEFLATED: Final = 8
+__all__ = ["DEFLATED", "STORED", "ZipArchive", "ZipMember", "open_archive"]
 
-_ENTRY: Final = struct.Struct("<4s4xHH4xIIIHHHH6xI")
-"""Signature, flags, method, CRC, both sizes, lengths of name, extra field and comment, disk, offset."""
-_ENTRY_SIZE: Final = 46
 _LOCAL: Final = struct.Struct("<4s2xHH4xIIIHH")
-_LOCAL_SIZE: Final = 30
-_ENCRYPTED_FLAGS: Final = 0x2041
-"""Encrypted, strongly encrypted, masked local headers."""
-_PATCHED_FLAG: Final = 0x0020
+_DESCRIPTOR_FLAG: Final = 0x0008
+"""Sizes and checksum follow the data; the local header has zeros."""
+_LEVEL_FLAGS: Final = 0x0006
+"""How hard the compressor tried."""
+_MAX_DEFLATE_RATIO: Final = 1032
+"""258 bytes for two bits."""
 _ALL_ONES: Final = 0xFFFFFFFF
 _CRC_STEP: Final = 1 << 20
-
-
-class ZipMember:
-    """One entry of the central directory."""
-
-    __slots__ = ("compressed_size", "crc", "flags", "local_offset", "method", "name", "raw_name", "size")
-
-    def __init__(
-        self,
-        raw_name: bytes,
-        name: str,
-        size: int,
-        compressed_size: int,
-        method: int,
-        crc: int,
-        local_offset: int,
-        flags: int,
-    ) -> None:
-        self.raw_name = raw_name
-        self.name = name
-        """A label: it is never used as a path."""
-        self.size = size
-        self.compressed_size = compressed_size
-        self.method = method
-        self.crc = crc
-        self.local_offset = local_offset
-        self.flags = flags
-
-    @property
-    def least_end(self) -> int:
-        """Where the member ends at the least: the local header's own extra field comes on top."""
-        return self.local_offset + _LOCAL_SIZE + len(self.raw_name) + self.compressed_size
 
 
 class ZipArchive:
@@ -100,40 +75,32 @@ class ZipArchive:
                 offset=file_offset(self.source, member.local_offset),
                 advice="raise it with --limit inflated_bytes=N if you trust the file",
             )
-        return read(self.open(member), 0, member.size)
+        return read(self.content(member), 0, member.size)
 
     def content(self, member: ZipMember) -> ByteSource:
         """The member's bytes, with its local header read now.
 
         Raises:
-            Malformed: the local header is not where the directory says, or its data reach into what
-                follows.
+            Malformed: the local header is not where the directory says, its data reach into what
+                follows, or it claims a size that no compression gives.
         """
         span = SpanSource(self.source, self._data_offset(member), member.compressed_size)
         if member.method == STORED:
             return span
+        most = _MAX_DEFLATE_RATIO * member.compressed_size
+        if member.size > most:
+            raise Malformed(
+                "zip-size",
+                f"member {member.name!r} claims {member.size:,} bytes, and its {member.compressed_size:,} "
+                f"compressed ones cannot inflate to more than {most:,}",
+                path=self.source.name,
+                offset=file_offset(self.source, member.local_offset),
+            )
         return InflatedSource(span, member.size, self._limits.inflate_ratio)
 
     def check_local_header(self, member: ZipMember) -> list[Finding]:
         """What the local header says differently; loaders believe the central directory."""
-        header = self._local_header(member)
-        _, flags, method, crc, compressed, size, name_length, _ = header
-        name = read(self.source, member.local_offset + _LOCAL_SIZE, name_length)
-        told = []
-        if name != member.raw_name:
-            told.append(f"its name is {text_from_bytes(name)!r}")
-        if (flags ^ member.flags) & (_ENCRYPTED_FLAGS | _PATCHED_FLAG):
-            told.append("its flags claim encryption")
-        if method != member.method:
-            told.append(f"its compression method is {method}")
-        # Sizes of zero with flag bit 3 stand in a descriptor behind the data; all ones, in an extra field.
-        for what, local, central in (
-            ("size", size, member.size),
-            ("compressed size", compressed, member.compressed_size),
-            ("checksum", crc, member.crc),
-        ):
-            if local not in (0, _ALL_ONES, central):
-                told.append(f"its {what} is {local:,}")
+        told = self._local_differences(member)
         if not told:
             return []
         return [
@@ -145,6 +112,32 @@ class ZipArchive:
                 file_offset(self.source, member.local_offset),
             )
         ]
+
+    def _local_differences(self, member: ZipMember) -> list[str]:
+        _, flags, method, crc, compressed, size, name_length, extra_length = self._local_header(member)
+        told = []
+        name_end = member.local_offset + LOCAL_SIZE + name_length
+        name = read(self.source, name_end - name_length, name_length)
+        if name != member.raw_name:
+            told.append(f"its name is {text_from_bytes(name)!r}")
+        if (flags ^ member.flags) & REFUSED_FLAGS:
+            told.append("its flags claim encryption")
+        elif (flags ^ member.flags) & ~_LEVEL_FLAGS:
+            told.append(f"its flags are {flags:#06x} where the directory has {member.flags:#06x}")
+        if method != member.method:
+            told.append(f"its compression method is {method}")
+        if _ALL_ONES in (size, compressed):
+            wide = iter(wide_values(read(self.source, name_end, extra_length)))
+            size = next(wide, size) if size == _ALL_ONES else size
+            compressed = next(wide, compressed) if compressed == _ALL_ONES else compressed
+        for what, local, central in (
+            ("size", size, member.size),
+            ("compressed size", compressed, member.compressed_size),
+            ("checksum", crc, member.crc),
+        ):
+            if local != central and not (local == 0 and flags & _DESCRIPTOR_FLAG):
+                told.append(f"its {what} is {local:,}")
+        return told
 
     def check_crc(self, member: ZipMember) -> Finding | None:
         """Read the whole member and compare its checksum; torch does not, so a mismatch is a finding."""
@@ -170,7 +163,7 @@ class ZipArchive:
 
     def _local_header(self, member: ZipMember) -> tuple[bytes, int, int, int, int, int, int, int]:
         header: tuple[bytes, int, int, int, int, int, int, int] = _LOCAL.unpack(
-            read(self.source, member.local_offset, _LOCAL_SIZE)
+            read(self.source, member.local_offset, LOCAL_SIZE)
         )
         if header[0] != b"PK\x03\x04":
             raise Malformed(
@@ -183,7 +176,7 @@ class ZipArchive:
 
     def _data_offset(self, member: ZipMember) -> int:
         *_, name_length, extra_length = self._local_header(member)
-        begin = member.local_offset + _LOCAL_SIZE + name_length + extra_length
+        begin = member.local_offset + LOCAL_SIZE + name_length + extra_length
         place = bisect_right(self._offsets, member.local_offset)
         limit = self._offsets[place] if place < len(self._offsets) else self._directory_offset
         if begin + member.compressed_size > limit:
@@ -241,150 +234,65 @@ def open_archive(source: ByteSource, limits: Limits) -> ZipArchive:
         Unsupported: encryption, patches, several disks, or a compression method other than deflate.
     """
     directory = find_directory(source)
-    members = _members(source, directory)
+    members = read_members(source, directory)
     _refuse_duplicates(source, members, directory)
     _refuse_overlaps(source, members, directory)
     archive = ZipArchive(source, members, directory, limits)
-    odd = [member.name for member in members if _is_odd(member.name)]
-    if odd:
-        archive.findings.append(
-            Finding(
-                "zip-odd-names",
-                Severity.WARNING,
-                f"{len(odd)} members have names that would leave the folder if they were unpacked: "
-                f"{', '.join(map(repr, odd[:3]))}; nothing is unpacked here",
-                source.name,
-            )
-        )
+    archive.findings += _names_told(source, members)
     return archive
 
 
-def _members(source: ByteSource, directory: Directory) -> list[ZipMember]:
-    raw = read(source, directory.offset, directory.size)
-    members: list[ZipMember] = []
-    position = 0
-    unpack_from = _ENTRY.unpack_from
-    for _ in range(directory.entries):
-        if position + _ENTRY_SIZE > len(raw):
-            raise _bad_entry(source, directory, position, "the directory ends before its last entry")
-        (
-            signature,
-            flags,
-            method,
-            crc,
-            compressed,
-            size,
-            name_length,
-            extra_length,
-            comment_length,
-            disk,
-            offset,
-        ) = unpack_from(raw, position)
-        name_end = position + _ENTRY_SIZE + name_length
-        following = name_end + extra_length + comment_length
-        if signature != b"PK\x01\x02" or following > len(raw):
-            raise _bad_entry(source, directory, position, "an entry of the directory is damaged")
-        if flags & 0x2061 or method not in (STORED, DEFLATED) or disk not in (0, 0xFFFF):
-            raise _unsupported(source, directory, position, flags, method)
-        if _ALL_ONES in (compressed, size, offset):
-            extra = raw[name_end : name_end + extra_length]
-            size, compressed, offset = _wide_fields(
-                extra, size, compressed, offset, source, directory, position
-            )
-        if method == STORED and compressed != size:
-            raise _bad_entry(source, directory, position, "a stored member has two different sizes")
-        raw_name = raw[position + _ENTRY_SIZE : name_end]
-        name = raw_name.decode("ascii") if raw_name.isascii() else text_from_bytes(raw_name)
-        members.append(ZipMember(raw_name, name, size, compressed, method, crc, offset, flags))
-        position = following
-    if position != len(raw):
-        raise _bad_entry(source, directory, position, "the directory is longer than its entries")
-    return members
-
-
-def _wide_fields(
-    extra: bytes,
-    size: int,
-    compressed: int,
-    offset: int,
-    source: ByteSource,
-    directory: Directory,
-    position: int,
-) -> tuple[int, int, int]:
-    """ZIP64: each field that is all ones stands, in this order, in the extra field with id 1."""
-    values: Iterable[int] = ()
-    place = 0
-    while place + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, place)
-        if kind == 1:
-            body = extra[place + 4 : place + 4 + length]
-            values = struct.unpack(f"<{len(body) // 8}Q", body[: len(body) // 8 * 8])
-            break
-        place += 4 + length
-    wide = iter(values)
-    try:
-        return (
-            next(wide) if size == _ALL_ONES else size,
-            next(wide) if compressed == _ALL_ONES else compressed,
-            next(wide) if offset == _ALL_ONES else offset,
+def _names_told(source: ByteSource, members: list[ZipMember]) -> list[Finding]:
+    """Names that other programs take for other names."""
+    odd = [member.name for member in members if _is_odd(member.name)]
+    found = []
+    if odd:
+        message = (
+            f"{len(odd)} members have names that would leave the folder if they were unpacked: "
+            f"{', '.join(map(repr, odd[:3]))}; nothing is unpacked here"
         )
-    except StopIteration:
-        raise _bad_entry(source, directory, position, "an entry's ZIP64 sizes are missing") from None
-
-
-def _bad_entry(source: ByteSource, directory: Directory, position: int, cause: str) -> Malformed:
-    return Malformed(
-        "zip-directory", cause, path=source.name, offset=file_offset(source, directory.offset + position)
-    )
-
-
-def _unsupported(
-    source: ByteSource, directory: Directory, position: int, flags: int, method: int
-) -> Unsupported:
-    offset = file_offset(source, directory.offset + position)
-    if flags & _ENCRYPTED_FLAGS:
-        return Unsupported(
-            "zip-encrypted", "the archive is encrypted", path=source.name, offset=offset,
-            advice="decrypt it first",
-        )  # fmt: skip
-    if flags & _PATCHED_FLAG:
-        return Unsupported(
-            "zip-patch", "a member is a patch of another file", path=source.name, offset=offset
+        found.append(Finding("zip-odd-names", Severity.WARNING, message, source.name))
+    first_by_fold: dict[str, str] = {}
+    alike = []
+    for member in members:
+        first = first_by_fold.setdefault(member.name.lower(), member.name)
+        # Arrays of numpy may differ in case: numpy minds it, and torch reads no such member.
+        if first is not member.name and not member.name.endswith(".npy"):
+            alike.append(f"{first!r} and {member.name!r}")
+    if alike:
+        message = (
+            f"{len(alike)} members have names that differ from others only in case: "
+            f"{', '.join(alike[:3])}; torch ignores case and may read one for the other"
         )
-    if method not in (STORED, DEFLATED):
-        return Unsupported(
-            "zip-method",
-            f"a member is compressed with method {method}; checkpoints are stored or deflated",
-            path=source.name,
-            offset=offset,
-        )
-    return Unsupported(
-        "zip-disks", "the archive is split over several disks", path=source.name, offset=offset
-    )
+        found.append(Finding("zip-case-names", Severity.WARNING, message, source.name))
+    return found
 
 
 def _refuse_duplicates(source: ByteSource, members: list[ZipMember], directory: Directory) -> None:
-    if len({member.name for member in members}) == len(members):
+    # zipfile ends a name at its first zero byte.
+    names = [member.name.partition("\0")[0] if "\0" in member.name else member.name for member in members]
+    if len(set(names)) == len(names):
         return
     seen: set[str] = set()
-    for member in members:
-        if member.name in seen:
+    for name in names:
+        if name in seen:
             raise Ambiguous(
                 "zip-duplicate",
-                f"there are two members called {member.name!r}: torch would read one, zipfile the other",
+                f"there are two members called {name!r}: torch would read one, zipfile the other",
                 path=source.name,
                 offset=file_offset(source, directory.offset),
             )
-        seen.add(member.name)
+        seen.add(name)
 
 
 def _refuse_overlaps(source: ByteSource, members: list[ZipMember], directory: Directory) -> None:
     ordered = sorted(members, key=lambda member: member.local_offset)
-    if ordered and ordered[0].local_offset != 0:
+    begin = ordered[0].local_offset if ordered else directory.offset
+    if begin != 0:
         raise Ambiguous(
             "zip-prefix",
-            f"{ordered[0].local_offset:,} bytes stand before the first member: another program may read "
-            "this file as something else",
+            f"{begin:,} bytes stand before the first member: another program may read this file as "
+            "something else",
             path=source.name,
             offset=file_offset(source, 0),
         )
