@@ -254,8 +254,8 @@ def _trailing(source: ByteSource, end: _End) -> tuple[Finding, ...]:
     extra = source.size() - end.end
     found = []
     if extra:
-        seen = source.size() - end.position <= _END.size + 0xFFFF
-        then = "loaders ignore them" if seen else "torch and zipfile look no further back and find no archive"
+        seen = source.size() - end.position <= _END.size + (1 << 16)
+        then = "loaders ignore them" if seen else "zipfile looks no further back and finds no archive"
         message = f"{extra:,} bytes follow the archive; {then}"
         found.append(
             Finding("trailing-bytes", Severity.WARNING, message, source.name, file_offset(source, end.end))
