@@ -152,11 +152,12 @@ class ZipArchive:
             position += count
         if crc == member.crc:
             return None
+        otherwise = "" if member.crc else ", or no checksum was taken"
         return Finding(
             "zip-crc",
             Severity.WARNING,
             f"the checksum of member {member.name!r} is {crc:08x}, and {member.crc:08x} is recorded: "
-            "its bytes were changed after it was written",
+            f"its bytes were changed after it was written{otherwise}",
             self.source.name,
             file_offset(self.source, member.local_offset),
         )
