@@ -95,7 +95,7 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
         metadata=collected.metadata,
         hyperparameters=collected.hyperparameters,
         progress=collected.progress,
-        findings=(*archive.findings, *collected.findings, *findings),
+        findings=(*archive.findings, *archive.check_local_headers(), *collected.findings, *findings),
         imports=tuple(imports),
     )
 

@@ -17,8 +17,9 @@ from .source import ByteSource
 from .state_dict import Walker
 from .table import ParameterTable
 from .torch_archive import ArchiveStorages, TorchArchive, torch_archive, walk_archive
-from .zip_archive import open_archive
+from .zip_archive import ZipArchive, open_archive
 
+_CHECKED_PICKLE_BYTES = 64 << 20
 _TEXT_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 
 
@@ -53,6 +54,7 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
             findings.append(_program(found, source))
     imports, import_findings = report_pickles(budget, source.name, is_script=is_script)
     findings += import_findings
+    findings += _check_archive(archive, found)
     for record in _TEXT_RECORDS:
         text = found.text(record)
         if text is not None:
@@ -91,3 +93,13 @@ def _program(found: TorchArchive, source: ByteSource) -> Finding:
         f"this archive holds a program beside its tensors: {len(code)} files of TorchScript code ({listed})",
         source.name,
     )
+
+
+def _check_archive(archive: ZipArchive, found: TorchArchive) -> list[Finding]:
+    """What torch does not look at: local headers, and the checksum of the pickle."""
+    findings = archive.check_local_headers()
+    content = archive.by_name[found.root + "data.pkl"]
+    if content.size <= _CHECKED_PICKLE_BYTES:
+        mismatch = archive.check_crc(content)
+        findings += [] if mismatch is None else [mismatch]
+    return findings

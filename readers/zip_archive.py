@@ -11,7 +11,7 @@ import zlib
 from bisect import bisect_right
 from typing import Final
 
-from .errors import Ambiguous, LimitExceeded, Malformed
+from .errors import Ambiguous, LimitExceeded, Malformed, ParamInspectError
 from .findings import Finding, Severity
 from .limits import Limits
 from .source import ByteSource, InflatedSource, SpanSource, file_offset, out_of_bounds, read
@@ -38,6 +38,8 @@ _LEVEL_FLAGS: Final = 0x0006
 _MAX_DEFLATE_RATIO: Final = 1032
 """258 bytes for two bits."""
 _ALL_ONES: Final = 0xFFFFFFFF
+_HEADERS_CHECKED: Final = 1_000
+_HEADER_FINDINGS: Final = 20
 _CRC_STEP: Final = 1 << 20
 
 
@@ -97,6 +99,19 @@ class ZipArchive:
                 offset=file_offset(self.source, member.local_offset),
             )
         return InflatedSource(span, member.size, self._limits.inflate_ratio)
+
+    def check_local_headers(self) -> list[Finding]:
+        """What the local headers of the first thousand members say differently, and which are damaged."""
+        findings: list[Finding] = []
+        for member in self.members[:_HEADERS_CHECKED]:
+            try:
+                findings += self.check_local_header(member)
+            except ParamInspectError as error:
+                message = f"member {member.name!r} cannot be read: {error.cause}"
+                findings.append(Finding(error.code, Severity.ERROR, message, self.source.name, error.offset))
+            if len(findings) >= _HEADER_FINDINGS:
+                break
+        return findings
 
     def check_local_header(self, member: ZipMember) -> list[Finding]:
         """What the local header says differently; loaders believe the central directory."""

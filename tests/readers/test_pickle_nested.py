@@ -157,4 +157,4 @@ def test_one_payload_loaded_often_is_one_of_many() -> None:
     """A call costs eight bytes: their number is bounded, not only their size."""
     raw = b"C\x02N.q\x010(" + b"cpickle\nloads\nh\x01\x85R" * 2_000 + b"l."
     with pytest.raises(LimitExceeded, match="nested_streams"):
-        interpret(raw)
+        interpret(raw, limits=Limits(nested_streams=1_999))

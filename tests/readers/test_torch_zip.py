@@ -203,3 +203,34 @@ def test_no_flipped_byte_escapes_as_another_exception(tmp_path: Path) -> None:
                     row.numpy()
             except paraminspect.ParamInspectError as error:
                 assert error.code
+
+
+def test_what_torch_does_not_look_at_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    raw = bytearray(TorchZip().build())
+    name = raw.index(b"/data/0")  # in the local header
+    raw[name + 6] = ord("9")
+    path.write_bytes(raw)
+    with paraminspect.open(path) as checkpoint:
+        assert codes(checkpoint) == {"zip-local-header": Severity.WARNING}
+        assert checkpoint.findings[0].offset == raw.rindex(b"PK\x03\x04", 0, name)
+        assert checkpoint.parameters["w"].numpy().tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_changed_pickle_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    raw = TorchZip().build()
+    path.write_bytes(raw.replace(text("w"), text("v"), 1))
+    with paraminspect.open(path) as checkpoint:
+        assert checkpoint.parameters.names == ["v"]
+        assert codes(checkpoint) == {"zip-crc": Severity.WARNING}
+
+
+def test_a_damaged_local_header_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    raw = bytearray(TorchZip().build())
+    header = raw.rindex(b"PK\x03\x04", 0, raw.index(b"/data/0"))
+    raw[header] = 0
+    path.write_bytes(raw)
+    with paraminspect.open(path) as checkpoint:
+        assert codes(checkpoint)["zip-local-signature"] is Severity.ERROR
