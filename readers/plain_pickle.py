@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from .entry import Checkpoint
-from .errors import LimitExceeded, ParamInspectError, Truncated
+from .errors import LimitExceeded, Malformed, ParamInspectError, Truncated, Unsupported
 from .findings import Finding, Severity
 from .pickle_account import accounting, report_pickles
 from .pickle_machine import PickleBudget, PickleStream, read_pickle
@@ -62,7 +62,7 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
     """Interpret the pickle (and any that follow it) and list the tensors and arrays in it."""
     budget = PickleBudget(context.limits, context.deadline)
     with accounting(budget):
-        stream = read_pickle(source, 0, budget)
+        stream = _first_stream(source, budget)
         reader = PickledTensors(NestedStorages(stream), source)
         walked = Walker(reader, context.deadline, source.name).walk(stream.root)
         more = _further_streams(source, stream.end, budget)
@@ -77,6 +77,23 @@ def open_checkpoint(source: ByteSource, context: OpenContext) -> Checkpoint:
         findings=(*walked.findings, *findings, *more),
         imports=tuple(imports),
     )
+
+
+def _first_stream(source: ByteSource, budget: PickleBudget) -> PickleStream:
+    try:
+        return read_pickle(source, 0, budget)
+    except Malformed as error:
+        read = error.partial
+        names = read.imports if isinstance(read, PickleStream) else []
+        if not any(name == "NumpyArrayWrapper" and module.startswith("joblib") for module, name, *_ in names):
+            raise
+        raise Unsupported(
+            "format-joblib",
+            "this is a pickle of joblib with arrays between its opcodes, which this version does not read",
+            path=source.name,
+            offset=error.offset,
+            advice="save it again with pickle.dump, or save its arrays with numpy.savez",
+        ) from None
 
 
 def _further_streams(source: ByteSource, position: int, budget: PickleBudget) -> list[Finding]:

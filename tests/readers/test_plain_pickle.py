@@ -291,3 +291,12 @@ def test_the_public_name_reads_pickles(tmp_path: Path) -> None:
     path = tmp_path / "x.pkl"
     path.write_bytes(b"\x80\x04" + short_text("just text") + b".")
     assert paraminspect.open(path).format == "pickle"  # type: ignore[attr-defined,unused-ignore]
+
+
+def test_joblib_files_are_named(tmp_path: Path) -> None:
+    joblib: Any = pytest.importorskip("joblib")
+    path = tmp_path / "model.joblib"
+    joblib.dump({"coefficients": np.arange(100.0)}, path)
+    with pytest.raises(paraminspect.Unsupported) as caught:
+        paraminspect.open(path)
+    assert caught.value.code == "format-joblib"
