@@ -47,6 +47,21 @@ _DATA_NAMES: Final = frozenset(
         ("torch.distributed.tensor", "DTensor"),
     }
 )
+_DISTRIBUTED_RECORDS: Final = frozenset(
+    {
+        "Metadata",
+        "TensorStorageMetadata",
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "TensorProperties",
+        "_MEM_FORMAT_ENCODING",
+        "MetadataIndex",
+        "StorageMeta",
+        "_StorageInfo",
+    }
+)
+"""Plain records that `torch.distributed.checkpoint` describes a folder with."""
+
 _TORCH_CONSTANTS: Final = frozenset(
     {
         "strided",
@@ -113,6 +128,8 @@ def is_data_only(module: str, name: str) -> bool:
             or name in _TENSOR_TYPES
             or name in torch_dtype_names()
         )
+    if module in ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem"):
+        return name in _DISTRIBUTED_RECORDS
     if f"{module}.{name}" in TYPED_LISTS:
         return True
     return module.startswith("numpy.dtypes") or module == "ml_dtypes"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from .dtypes import DType
 from .errors import Malformed, NoValues
 from .limits import Deadline, Limits
 from .pickle_machine import PickleBudget
-from .source import ByteSource, MemorySource, SpanSource, file_offset, out_of_bounds
+from .source import ByteSource, MemorySource, SpanSource, file_offset
 from .state_dict import Walked
 from .tensor import TensorRef, count_elements
 from .torch_archive import torch_archive, walk_archive
@@ -101,40 +98,3 @@ def _in_c_order(ref: TensorRef, name: str) -> ByteSource:
 
     values = np.ascontiguousarray(ref.numpy(raw=True))
     return MemorySource(values.tobytes(), name)
-
-
-class ChunkedSource:
-    """Chunks one behind the other: a tensor split along its first dimension."""
-
-    def __init__(self, parts: Sequence[ByteSource], name: str) -> None:
-        self._parts = parts
-        self._name = name
-        self._ends = list(accumulate(part.size() for part in parts))
-
-    @property
-    def name(self) -> str:
-        """The folder or file to name in a message."""
-        return self._name
-
-    @property
-    def base(self) -> int | None:
-        """The pieces have no common offset."""
-        return None
-
-    def size(self) -> int:
-        """Bytes of all parts together."""
-        return self._ends[-1] if self._ends else 0
-
-    def pread_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill `buffer` from `offset`, across parts."""
-        view = buffer.cast("B")
-        if offset < 0 or offset + len(view) > self.size():
-            raise out_of_bounds(self, offset, len(view))
-        filled = 0
-        while filled < len(view):
-            position = offset + filled
-            index = bisect_right(self._ends, position)
-            begin = self._ends[index] - self._parts[index].size()
-            count = min(len(view) - filled, self._ends[index] - position)
-            self._parts[index].pread_into(position - begin, view[filled : filled + count])
-            filled += count

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from .chunk_grid import Cell, ChunkGrid, GridSource
 from .columns import Path
 from .columns_builder import ColumnsBuilder
 from .dtypes import DType
@@ -28,7 +29,7 @@ from .side_files import resolve_side_file
 from .source import ByteSource, FileSource, SpanSource
 from .table import ParameterTable
 from .tensor import TensorRef
-from .torch_chunks import Chunk, ChunkedSource, ChunkSource, walk_item
+from .torch_chunks import Chunk, ChunkSource, walk_item
 from .torch_rebuild import dimensions
 from .torch_storage import BadTensor
 from .torch_types import torch_dtype
@@ -213,18 +214,17 @@ def _dtype_of(properties: object) -> DType:
 
 
 def _values(folder: _Folder, name: str, ref: TensorRef, chunks: object) -> ByteSource:
-    """A source of the tensor's bytes in C order, from chunks that follow each other."""
-    pieces = sorted(
+    """A source of the tensor's bytes in C order, from chunks that are a grid."""
+    pieces = [
         (_numbers(fields.get("offsets")), _numbers(fields.get("sizes")))
         for fields in map(_fields, sequence_items(chunks) or ())
-    )
-    if not _is_stacked(pieces, ref.shape):
-        raise BadTensor(
-            "dcp-chunk-layout",
-            f"its {len(pieces)} chunks do not follow each other along the first dimension, or leave gaps",
-        )
-    sources: list[ByteSource] = []
-    for offsets, sizes in pieces:
+    ]
+    try:
+        grid = ChunkGrid(ref.shape, pieces)
+    except ValueError as fault:
+        raise BadTensor("dcp-chunk-layout", f"of its {len(pieces)} chunks: {fault}") from None
+    sources: dict[Cell, ByteSource] = {}
+    for offsets, cell in grid.cells.items():
         place = folder.places.get((name, offsets))
         if place is None:
             raise BadTensor("dcp-chunk-missing", f"the chunk at {offsets} is stored nowhere")
@@ -233,23 +233,14 @@ def _values(folder: _Folder, name: str, ref: TensorRef, chunks: object) -> ByteS
             raise BadTensor(
                 "dcp-chunk-missing", f"the chunk at {offsets} lies outside the file {place.file!r}"
             )
-        chunk = Chunk(file, place.offset, place.length, ref.dtype, sizes)
-        sources.append(ChunkSource(chunk, folder.context.limits))
-    return sources[0] if len(sources) == 1 else ChunkedSource(sources, folder.path)
-
-
-def _is_stacked(pieces: list[tuple[tuple[int, ...], tuple[int, ...]]], shape: tuple[int, ...]) -> bool:
-    """Whether chunks cover a shape, in order, cut along the first dimension only."""
-    if not shape:
-        return pieces == [((), ())]
-    position = 0
-    for offsets, sizes in pieces:
-        if len(sizes) != len(shape) or sizes[1:] != shape[1:]:
-            return False
-        if offsets != (position, *[0] * (len(shape) - 1)):
-            return False
-        position += sizes[0]
-    return bool(pieces) and position == shape[0]
+        chunk = Chunk(file, place.offset, place.length, ref.dtype, grid.sizes_of(cell))
+        sources[cell] = ChunkSource(chunk, folder.context.limits)
+    if len(sources) == 1:
+        return next(iter(sources.values()))
+    try:
+        return GridSource(grid, sources, ref.dtype, folder.path)
+    except ValueError as fault:
+        raise BadTensor("dcp-chunk-layout", str(fault)) from None
 
 
 def _keep_object(folder: _Folder, name: str, path: Path, section: Section | None) -> None:
