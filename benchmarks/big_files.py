@@ -11,8 +11,16 @@ from pathlib import Path
 BLOCKS_OF_A_LAYER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "norm")
 
 
-def sparse_safetensors(path: Path, tensors: int, nbytes: int, *, dtype: str = "BF16", width: int = 2) -> Path:
-    """A safetensors file of about `nbytes`, whose data are a hole in the file system."""
+def sparse_safetensors(path: Path, tensors: int, nbytes: int) -> Path:
+    """A safetensors file of about `nbytes`, whose data are a hole in the file system.
+
+    A process of its own writes it: the peak memory of a measured process counts from its parent's.
+    """
+    subprocess.run([sys.executable, __file__, str(path), str(tensors), str(nbytes)], check=True)
+    return path
+
+
+def _write_sparse(path: Path, tensors: int, nbytes: int, *, dtype: str = "BF16", width: int = 2) -> None:
     columns = 1000 if nbytes // tensors >= 1000 * width else 4
     rows = nbytes // tensors // (columns * width)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -27,7 +35,6 @@ def sparse_safetensors(path: Path, tensors: int, nbytes: int, *, dtype: str = "B
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(raw)) + raw)
         file.truncate(8 + len(raw) + end)
-    return path
 
 
 _SAVE_MANY = """
@@ -39,10 +46,11 @@ torch.save({name: torch.zeros(2, 2) for name in names}, sys.argv[1])
 
 
 def torch_archive(path: Path, tensors: int) -> Path:
-    """What `torch.save` writes for a state dict of small tensors.
-
-    A process of its own writes it: the peak memory of a measured process counts from its parent's.
-    """
+    """What `torch.save` writes for a state dict of small tensors; written by a process of its own, too."""
     command = [sys.executable, "-c", _SAVE_MANY, str(path), str(tensors), ",".join(BLOCKS_OF_A_LAYER)]
     subprocess.run(command, check=True)
     return path
+
+
+if __name__ == "__main__":
+    _write_sparse(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -38,6 +38,7 @@ class Bar(NamedTuple):
 def bars(folder: Path, *, slow: bool, runs: int) -> Iterator[Bar]:
     """Every bar about opening, one after another."""
     yield from start_up(folder, runs)
+    print(f"        (this machine now: {machine_speed(runs):.2f} CPU-s for 30 million additions)")
     yield many_safetensors(folder, runs)
     yield from many_torch(folder, slow, runs)
     yield terabyte(folder)
@@ -112,6 +113,11 @@ def terabyte(folder: Path) -> Bar:
         "under 100 MB",
         listing.peak < 100e6,
     )
+
+
+def machine_speed(runs: int) -> float:
+    """CPU seconds of a fixed piece of Python: on a shared machine this differs from minute to minute."""
+    return median_cost(python("sum(i for i in range(30_000_000))"), min(runs, 3)).cpu
 
 
 def _program() -> list[str]:

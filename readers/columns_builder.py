@@ -13,21 +13,19 @@ from .tensor import ByteOrder, TensorRef
 PlannedRef = tuple[ByteSource | None, int, DType, tuple[int, ...], tuple[int, ...] | None, ByteOrder]
 """The first arguments of a `TensorRef`: a table of 100,000 rows makes them when a row is asked for."""
 
+Measures = tuple[int, int, int]
+"""Stored elements, bytes, and bytes from the first to the last one."""
+
+_Row = tuple[
+    Path, TensorRef | PlannedRef, Measures, int, int, Section | None, bool | None, str | None
+]  # fmt: skip
+
 
 @dataclass(slots=True)
 class ColumnsBuilder:
     """Collects tensors one by one, in order."""
 
-    refs: list[TensorRef | PlannedRef] = field(default_factory=list)
-    paths: list[Path] = field(default_factory=list)
-    elements: list[int] = field(default_factory=list)
-    nbytes: list[int] = field(default_factory=list)
-    spans: list[int] = field(default_factory=list)
-    storages: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    sections: list[Section | None] = field(default_factory=list)
-    trainable: list[bool | None] = field(default_factory=list)
-    owners: list[str | None] = field(default_factory=list)
+    _rows: list[_Row] = field(default_factory=list)
     _fresh: int = -1
 
     def add(
@@ -48,58 +46,47 @@ class ColumnsBuilder:
         """
         if storage is None:
             storage, self._fresh = self._fresh, self._fresh - 1
-        self.refs.append(ref)
-        self.paths.append(path)
-        self.elements.append(ref.elements if elements is None else elements)
-        self.nbytes.append(ref.nbytes)
-        self.spans.append(ref.dtype.span(ref.span_elements))
-        self.storages.append(storage)
-        self.starts.append(start)
-        self.sections.append(section)
-        self.trainable.append(trainable)
-        self.owners.append(owner)
+        counted = ref.elements if elements is None else elements
+        measures = (counted, ref.nbytes, ref.dtype.span(ref.span_elements))
+        self._rows.append((path, ref, measures, storage, start, section, trainable, owner))
 
     def add_planned(
         self,
         path: Path,
         ref: PlannedRef,
-        measures: tuple[int, int, int],
+        measures: Measures,
         storage: int,
         start: int,
         section: Section | None,
         trainable: bool | None,
     ) -> None:
-        """The same for a view of a storage whose `measures` (elements, bytes, span in bytes) are known."""
-        self.refs.append(ref)
-        self.paths.append(path)
-        elements, nbytes, span = measures
-        self.elements.append(elements)
-        self.nbytes.append(nbytes)
-        self.spans.append(span)
-        self.storages.append(storage)
-        self.starts.append(start)
-        self.sections.append(section)
-        self.trainable.append(trainable)
-        self.owners.append(None)
+        """The same for a view of a storage whose measures are known."""
+        self._rows.append((path, ref, measures, storage, start, section, trainable, None))
 
     def build(self) -> Columns:
         """The columns; the builder must not be used afterwards."""
-        refs = self.refs
-        shared = len(set(self.storages)) < len(refs)
+        rows = self._rows
+        refs = [row[1] for row in rows]
+        measures = [row[2] for row in rows]
+        storages = [row[3] for row in rows]
+        sections = [row[5] for row in rows]
+        trainable = [row[6] for row in rows]
+        owners = [row[7] for row in rows]
+        shared = len(set(storages)) < len(storages)
         return Columns(
-            names=[dotted(path) for path in self.paths],
+            names=[dotted(row[0]) for row in rows],
             shapes=[ref[3] if isinstance(ref, tuple) else ref.shape for ref in refs],
             dtypes=[ref[2] if isinstance(ref, tuple) else ref.dtype for ref in refs],
-            elements=self.elements,
-            nbytes=self.nbytes,
+            elements=[elements for elements, _, _ in measures],
+            nbytes=[nbytes for _, nbytes, _ in measures],
             locate=_Planned(refs).locate,
-            paths=self.paths,
-            storages=self.storages if shared else None,
-            starts=self.starts if shared else None,
-            spans=self.spans if shared else None,
-            sections=self.sections if any(self.sections) else None,
-            trainable=None if all(flag is None for flag in self.trainable) else self.trainable,
-            owners=self.owners if any(self.owners) else None,
+            paths=[row[0] for row in rows],
+            storages=storages if shared else None,
+            starts=[row[4] for row in rows] if shared else None,
+            spans=[span for _, _, span in measures] if shared else None,
+            sections=sections if any(sections) else None,
+            trainable=None if all(flag is None for flag in trainable) else trainable,
+            owners=owners if any(owners) else None,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from .dtypes import DType
 from .errors import Ambiguous, Malformed
 from .findings import Finding, Severity
 from .pickle_machine import PickleBudget, PickleStream, read_pickle
@@ -119,6 +120,8 @@ class ArchiveStorages:
         self._prefix = f"{found.root}{folder}/"
         self._byteorder: ByteOrder = found.byteorder
         self._known = KnownStorages()
+        self._checked: dict[int, tuple[object, DType, int]] = {}
+        """Storage classes (kept alive) by their identity, with element type and bytes of an element."""
 
     def find(self, record: object) -> Storage:
         """The storage of a persistent id."""
@@ -129,30 +132,44 @@ class ArchiveStorages:
 
     def find_parts(self, storage_class: object, key: str, location: str, numel: int) -> Storage:
         """The storage of an id already taken apart."""
-        return self._find(checked_id(storage_class, key, location, numel))
+        known = self._known.by_key
+        checked = self._checked.get(id(storage_class))
+        if checked is not None and key not in known:
+            _, dtype, unit = checked
+            member = self._archive.by_name.get(self._prefix + key)
+            nbytes = numel * unit
+            if member is not None and member.size == nbytes:
+                source = self._archive.open(member)
+                storage = Storage(len(known), dtype, source, nbytes, self._byteorder)
+                known[key] = ((dtype, key, location, numel), storage)
+                return storage
+        wanted = checked_id(storage_class, key, location, numel)
+        if not wanted.dtype.is_packed:
+            self._checked[id(storage_class)] = (storage_class, wanted.dtype, wanted.dtype.bits // 8)
+        return self._find(wanted)
 
     def used_members(self) -> set[str]:
         """Names of the members that storages were found in."""
-        return {self._prefix + key for key in self._known.keys()}  # noqa: SIM118 - a list of keys, no dict
+        return {self._prefix + key for key in self._known.by_key}
 
     def _find(self, wanted: StorageId) -> Storage:
         known = self._known.get(wanted)
         if known is not None:
             return known
-        number = len(self._known)
+        number, nbytes = len(self._known.by_key), wanted.nbytes
         member = self._archive.by_name.get(self._prefix + wanted.key)
         if member is None:
             fault = BadTensor("storage-missing", f"the archive has no member {self._prefix}{wanted.key}")
-            return self._known.put(wanted, Storage.failing(number, wanted.dtype, wanted.nbytes, fault))
-        if member.size != wanted.nbytes:
+            return self._known.put(wanted, Storage.failing(number, wanted.dtype, nbytes, fault))
+        if member.size != nbytes:
             fault = BadTensor(
                 "storage-size-mismatch",
-                f"its storage {wanted.key!r} should hold {wanted.nbytes:,} bytes, and the member holds "
+                f"its storage {wanted.key!r} should hold {nbytes:,} bytes, and the member holds "
                 f"{member.size:,}",
             )
-            return self._known.put(wanted, Storage.failing(number, wanted.dtype, wanted.nbytes, fault))
+            return self._known.put(wanted, Storage.failing(number, wanted.dtype, nbytes, fault))
         source = self._archive.open(member)
-        return self._known.put(wanted, Storage(number, wanted.dtype, source, wanted.nbytes, self._byteorder))
+        return self._known.put(wanted, Storage(number, wanted.dtype, source, nbytes, self._byteorder))
 
 
 def walk_archive(found: TorchArchive, source: ByteSource, budget: PickleBudget) -> Walked:
@@ -162,15 +179,15 @@ def walk_archive(found: TorchArchive, source: ByteSource, budget: PickleBudget) 
     walker = Walker(PickledTensors(storages, pickle_source), budget.deadline, source.name)
     walked = walker.walk(stream.root)
     walked.findings += found.findings
-    walked.findings += _unused_members(found, storages, source)
-    walked.findings += _unwritten_members(found, storages, source)
+    used = storages.used_members()
+    walked.findings += _unused_members(found, used, source)
+    walked.findings += _unwritten_members(found, used, source)
     return walked
 
 
-def _unused_members(found: TorchArchive, storages: ArchiveStorages, source: ByteSource) -> list[Finding]:
-    used = storages.used_members()
+def _unused_members(found: TorchArchive, used: set[str], source: ByteSource) -> list[Finding]:
     prefix = found.root + "data/"
-    unused = [name for name in found.archive.by_name if name.startswith(prefix) and name not in used]
+    unused = [name for name in found.archive.by_name if name not in used and name.startswith(prefix)]
     if not unused:
         return []
     size = sum(found.archive.by_name[name].size for name in unused)
@@ -185,9 +202,8 @@ def _unused_members(found: TorchArchive, storages: ArchiveStorages, source: Byte
     ]
 
 
-def _unwritten_members(found: TorchArchive, storages: ArchiveStorages, source: ByteSource) -> list[Finding]:
+def _unwritten_members(found: TorchArchive, used: set[str], source: ByteSource) -> list[Finding]:
     """torch.serialization.skip_data reserves room and leaves the checksum at zero."""
-    used = storages.used_members()
     unwritten = [
         name
         for name, member in found.archive.by_name.items()

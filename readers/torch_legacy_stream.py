@@ -188,7 +188,7 @@ class LegacyStorages:
         known = self._known.get(wanted)
         if known is not None:
             return known
-        number = len(self._known)
+        number = len(self._known.by_key)
         place = self._places.get(wanted.key)
         if place is None:
             fault = BadTensor("storage-missing", f"its storage {wanted.key!r} is not in the file")

@@ -119,7 +119,8 @@ class KnownStorages:
     """Storages by key, and the rule that a key means one storage only."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[StorageId, Storage]] = {}
+        self.by_key: dict[str, tuple[StorageId | tuple[DType, str, str, int], Storage]] = {}
+        """In the order in which keys were first seen; ids may be plain tuples."""
 
     def get(self, wanted: StorageId) -> Storage | None:
         """The storage already made for this key, or None.
@@ -127,10 +128,10 @@ class KnownStorages:
         Raises:
             BadTensor: the key was used with another class, size or location.
         """
-        known = self._known.get(wanted.key)
+        known = self.by_key.get(wanted.key)
         if known is None:
             return None
-        first, storage = known
+        first, storage = StorageId(*known[0]), known[1]
         # A location may differ in spelling only for the same bytes; class and size may not.
         if first != wanted and not _same_bytes(first, wanted):
             raise BadTensor(
@@ -142,15 +143,8 @@ class KnownStorages:
 
     def put(self, wanted: StorageId, storage: Storage) -> Storage:
         """Remember and return a storage."""
-        self._known[wanted.key] = (wanted, storage)
+        self.by_key[wanted.key] = (wanted, storage)
         return storage
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def keys(self) -> list[str]:
-        """Keys in the order they were first seen."""
-        return list(self._known)
 
 
 def _same_bytes(first: StorageId, second: StorageId) -> bool:
