@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paraminspect
 import pytest
+from builders.sample_oracles import FIXTURES, ORACLES, Stored, safetensors_tensors
 from paraminspect.readers.findings import Severity
 from safetensors.numpy import load_file
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 README = (FIXTURES / "README.md").read_text(encoding="utf-8")
 ROWS = re.findall(
-    r"^\| `([^`]+)` \| (.+) \| (a checkpoint|error)[^`|\n]*(?:`([^`]+)`)? \|$", README, flags=re.MULTILINE
+    r"^\| `([^`]+)` \| (.+) \| .+ \| (a checkpoint|error)[^`|\n]*(?:`([^`]+)`)? \|$",
+    README,
+    flags=re.MULTILINE,
 )
 GOOD = [(path, code) for path, _, outcome, code in ROWS if outcome == "a checkpoint"]
 REFUSED = [(path, code) for path, _, outcome, code in ROWS if outcome == "error"]
 INCOMPLETE = {"shard-missing", "index-wrong-shard"}
+REAL = re.findall(r"^\| `(real/[^`]+)` \|", README, flags=re.MULTILINE)
+WORDS = {
+    "corrupt/hole.safetensors": "leaves a hole",
+    "corrupt/overlap.safetensors": "overlaps the tensor before",
+    "corrupt/truncated.safetensors": "100 bytes (100 B) of tensor data are missing",
+    "corrupt/outside.index.json": "leaves the folder through '..'",
+}
+"""What an error says where its code alone would fit another fault too."""
 
 
 def test_there_are_rows() -> None:
@@ -38,7 +48,7 @@ def test_the_recipes_make_these_bytes() -> None:
 
 
 def test_every_file_is_described() -> None:
-    described = [path.rstrip("/") for path, *_ in ROWS] + re.findall(r"`(real/[^`]+)`", README)
+    described = [path.rstrip("/") for path, *_ in ROWS] + REAL
     sources = {"README.md", *(path.name for path in FIXTURES.glob("*.py"))}
     for path in FIXTURES.rglob("*"):
         name = path.relative_to(FIXTURES).as_posix()
@@ -60,11 +70,59 @@ def test_good_samples_open(path: str, code: str) -> None:
                 assert tensor.numpy().shape == tensor.shape
 
 
+def stored(tensor: paraminspect.NamedTensor) -> Stored:
+    raw = None
+    if tensor.data.source is not None:
+        array = tensor.numpy(raw=True)
+        raw = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return Stored(tensor.dtype.name, tensor.shape, raw)
+
+
+@pytest.mark.parametrize("path", ORACLES)
+def test_samples_hold_what_their_own_library_reads(path: str) -> None:
+    expected = ORACLES[path]()
+    with paraminspect.open(FIXTURES / path) as checkpoint:
+        found = [(tensor.name, stored(tensor)) for tensor in checkpoint.parameters]
+    assert len(found) == len(expected)
+    assert dict(found) == expected
+
+
+def test_every_whole_sample_has_an_oracle() -> None:
+    whole = {path.rstrip("/") for path, code in GOOD if code not in INCOMPLETE}
+    assert set(ORACLES) == whole | set(REAL)
+
+
+@pytest.mark.parametrize("folder", ["missing-shard", "wrong-shard"])
+def test_shards_that_are_there_are_read(folder: str) -> None:
+    shards = sorted((FIXTURES / "corrupt" / folder).glob("*.safetensors"))
+    expected = safetensors_tensors(*(str(shard) for shard in shards))
+    with paraminspect.open(FIXTURES / "corrupt" / folder) as checkpoint:
+        found = {row.name: stored(row) for row in checkpoint.parameters if row.data.source is not None}
+    assert found == expected
+
+
 @pytest.mark.parametrize(("path", "code"), REFUSED, ids=[path for path, _ in REFUSED])
 def test_broken_samples_are_refused(path: str, code: str) -> None:
     with pytest.raises(paraminspect.ParamInspectError) as caught:
         paraminspect.open(FIXTURES / path)
     assert caught.value.code == code
+    assert WORDS.get(path, "") in str(caught.value)
+
+
+def test_real_models_are_unchanged_and_licensed() -> None:
+    rows = re.findall(
+        r"^\| `(real/[^`]+)` \| .+\]\((.+)\) \| `([0-9a-f]{64})` \|$", README, flags=re.MULTILINE
+    )
+    assert [path for path, *_ in rows] == REAL
+    for path, licence, digest in rows:
+        assert hashlib.sha256((FIXTURES / path).read_bytes()).hexdigest() == digest
+        assert "Copyright (c)" in (FIXTURES / licence).read_text(encoding="utf-8")
+
+
+def test_the_whole_folder_is_small() -> None:
+    assert (
+        sum(path.stat().st_size for path in FIXTURES.rglob("*") if "__pycache__" not in path.parts) < 3 << 20
+    )
 
 
 def test_shards_hold_what_the_single_file_holds() -> None:
