@@ -7,7 +7,7 @@ from typing import Final
 
 from .entry import PickleImport
 from .findings import Finding, Severity
-from .pickle_stream import EXTENSION_REGISTRY, NOT_A_NAME, PickleStream
+from .pickle_stream import EXTENSION_REGISTRY, NOT_A_NAME
 from .record_graph import TYPED_LISTS
 from .records import Global
 from .torch_types import storage_dtype, torch_dtype_names
@@ -150,16 +150,6 @@ def runs_code(module: str, name: str) -> bool:
     if package in _OTHER_MODULES_THAT_RUN_CODE:
         return True
     return package in sys.stdlib_module_names and (module, name) not in _NEUTRAL_LIBRARY_NAMES
-
-
-def report_imports(
-    stream: PickleStream, file: str, label: str = "", *, is_script: bool = False
-) -> tuple[list[PickleImport], list[Finding]]:
-    """The imports of one stream, and findings for those that are more than data (see `findings_about`)."""
-    imports = [
-        PickleImport(module, name, offset, called, label) for module, name, offset, called in stream.imports
-    ]
-    return imports, findings_about(imports, file, is_script=is_script)
 
 
 def findings_about(imports: list[PickleImport], file: str, *, is_script: bool = False) -> list[Finding]:

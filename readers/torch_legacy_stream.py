@@ -14,7 +14,6 @@ from .findings import Finding, Severity
 from .pickle_machine import PickleBudget, PickleStream, read_pickle
 from .pickle_nested import TORCH_MAGIC
 from .record_graph import mapping_pairs, sequence_items
-from .records import PersistentId
 from .source import ByteSource, SpanSource, file_offset, read
 from .torch_storage import BadTensor, KnownStorages, Storage, StorageId, checked_id, storage_id
 from .units import format_bytes
@@ -218,8 +217,3 @@ def _viewed(storage: Storage, wanted: StorageId, view: object) -> Storage:
     if storage.source is not None:
         window = SpanSource(storage.source, offset * unit, size * unit)
     return replace(storage, source=window, nbytes=size * unit, start=storage.start + offset * unit)
-
-
-def is_storage_reference(record: object) -> bool:
-    """Whether a legacy stream's object is a storage by itself."""
-    return isinstance(record, PersistentId)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 from builders.pickle_builder import SYSTEM_CALL, called, interpret, named
 from paraminspect.readers.entry import PickleImport
-from paraminspect.readers.findings import Severity
-from paraminspect.readers.pickle_report import findings_about, is_data_only, listed, report_imports, runs_code
+from paraminspect.readers.findings import Finding, Severity
+from paraminspect.readers.pickle_report import findings_about, is_data_only, listed, runs_code
+from paraminspect.readers.pickle_stream import PickleStream
 from paraminspect.readers.torch_rebuild import is_tensor
+
+
+def reported(stream: PickleStream, file: str, label: str = "") -> tuple[list[PickleImport], list[Finding]]:
+    """The imports of one stream, and what is found about them."""
+    imports = [PickleImport(*one, label) for one in stream.imports]
+    return imports, findings_about(imports, file)
+
 
 DATA = [
     ("collections", "OrderedDict"),
@@ -94,7 +102,7 @@ def test_findings_of_a_stream() -> None:
     stream = interpret(
         b"(" + called("collections", "OrderedDict") + called("my", "Net") + SYSTEM_CALL + b"l."
     )
-    imports, findings = report_imports(stream, "model.pkl")
+    imports, findings = reported(stream, "model.pkl")
     assert [(one.module, one.name, one.called) for one in imports] == [
         ("collections", "OrderedDict", True),
         ("my", "Net", True),
@@ -109,13 +117,13 @@ def test_findings_of_a_stream() -> None:
 
 
 def test_a_name_that_is_not_called() -> None:
-    imports, findings = report_imports(interpret(named("os", "system") + b"."), "model.pkl")
+    imports, findings = reported(interpret(named("os", "system") + b"."), "model.pkl")
     assert [one.called for one in imports] == [False]
     assert [one.code for one in findings] == ["pickle-runs-code"]
 
 
 def test_offsets_in_members_are_no_offsets_in_the_file() -> None:
-    imports, findings = report_imports(interpret(SYSTEM_CALL + b"."), "model.pt", "archive/data.pkl")
+    imports, findings = reported(interpret(SYSTEM_CALL + b"."), "model.pt", "archive/data.pkl")
     assert imports[0].stream == "archive/data.pkl"
     assert findings[0].offset is None
 
