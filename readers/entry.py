@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 from .findings import Finding, Severity
 from .source import ByteSource, FileSource
 from .table import ParameterTable
-from .units import format_bytes, format_count
+from .units import format_bytes
 from .untrusted import printable
 
 
@@ -98,10 +98,9 @@ class Checkpoint:
         self.close()
 
     def __repr__(self) -> str:
-        totals = self.parameters.totals()
         lines = [
             f"<Checkpoint {printable(self.location)!r}: {self.format}, {format_bytes(self.size)}, "
-            f"{totals.tensors:,} tensors, {format_count(totals.parameters)} parameters>"
+            f"{self.parameters.summary()}>"
         ]
         lines += [f"  {finding.severity}: {printable(finding.message)}" for finding in self.findings[:5]]
         if len(self.findings) > 5:

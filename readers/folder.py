@@ -11,16 +11,15 @@ from typing import Final
 
 from . import torch_dcp
 from .entry import Checkpoint
-from .errors import CannotOpen, LimitExceeded, Malformed
+from .errors import CannotOpen, LimitExceeded, Malformed, ParamInspectError
 from .findings import Finding, Severity
 from .joining import Part, PartsOpener, join, repeated_names
 from .moments import assign_owners
 from .opening import open_file
 from .registry import FORMATS, OpenContext
 from .sections import Section
-from .sharded import SHARD_NAME
 from .side_configs import HUB_NAMES, attach_configs
-from .side_files import leaves_folder
+from .side_files import SHARD_NAME, leaves_folder, read_json_object
 from .source import FileSource, read
 from .table import ParameterTable
 from .untrusted import printable
@@ -33,6 +32,9 @@ _WEIGHT_SUFFIXES: Final = frozenset(
     for suffix in row.suffixes
     if suffix not in (".json", ".model", ".tar", ".torch")
 )
+_WITHOUT_WEIGHTS: Final = re.compile("scheduler|tokenizer|processor|extractor|solver|sampler", re.IGNORECASE)
+"""Components of a pipeline that have settings only, by name or class."""
+
 _REVISION: Final = "snapshots"
 _SHOWN: Final = 6
 
@@ -78,12 +80,21 @@ def open_folder(path: str, context: OpenContext) -> Checkpoint:
     if snapshot is not None:
         listing = _list(snapshot)
     path = listing.path
-    if torch_dcp.METADATA_NAME in listing.files and _any_suffix(listing.files, ".distcp"):
+    if torch_dcp.METADATA_NAME in listing.files and not _candidates(listing):
         return torch_dcp.open_folder(path, context)
+    if _any_suffix(listing.files, ".distcp") and torch_dcp.METADATA_NAME not in listing.files:
+        raise CannotOpen(
+            "dcp-without-metadata",
+            "the folder holds parts of a distributed checkpoint (.distcp), and not its .metadata, "
+            "which says what is where",
+            path=path,
+            advice="copy the whole folder, hidden files too",
+        )
     opener = PartsOpener(context)
     parts, passed_over = _weights(listing, context)
     parts += _side_parts(listing, opener)
-    whole = parts[0].checkpoint if len(parts) == 1 else _joined(parts, context)
+    alone = len(parts) == 1 and not parts[0].prefix
+    whole = parts[0].checkpoint if alone else _joined(parts, context)
     whole.location = context.location
     whole.findings = (*whole.findings, *passed_over, *opener.finish(), *_unread_state(listing))
     attach_configs(whole, path, context)
@@ -107,12 +118,15 @@ def open_glob(pattern: str, context: OpenContext) -> Checkpoint:
             path=pattern,
             advice="raise it with --limit shards=N",
         )
-    if len(paths) == 1:
-        return open_folder(paths[0], context) if os.path.isdir(paths[0]) else _open_alone(paths[0], context)
+    if len(paths) == 1 and os.path.isdir(paths[0]):
+        return open_folder(paths[0], context)
     opener = PartsOpener(context)
     parts = _opened(opener, [(path, path) for path in paths], os.path.dirname(pattern) or ".")
-    whole = _joined(parts, context, pattern)
-    whole.findings = (*whole.findings, *(one for one in opener.finish() if one.code != "links-leave-folder"))
+    whole = _joined(parts, context, pattern) if len(parts) > 1 else parts[0].checkpoint
+    whole.location = pattern
+    told = [one for one in opener.finish() if one.code != "links-leave-folder"]
+    absent = absent_shards([os.path.basename(path) for path in paths], pattern, context)
+    whole.findings = (*whole.findings, *told, *absent)
     return whole
 
 
@@ -127,12 +141,19 @@ def _list(path: str) -> _Listing:
                 if count >= _MAX_ENTRIES:
                     cause = f"the folder has more than {_MAX_ENTRIES:,} entries"
                     raise LimitExceeded("limit-folder", cause, path=path, advice="name the file itself")
-                (listing.folders if entry.is_dir() else listing.files).append(entry.name)
+                (listing.folders if _is_folder(entry) else listing.files).append(entry.name)
     except OSError as error:
         raise CannotOpen("folder", f"the folder cannot be listed: {error.strerror}", path=path) from None
     listing.files.sort()
     listing.folders.sort()
     return listing
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _any_suffix(names: Iterable[str], suffix: str) -> bool:
@@ -282,18 +303,26 @@ def _series(listing: _Listing, chosen: _Candidate, context: OpenContext) -> Chec
             listing.path,
         )
     ]
-    matches = [match for match in map(SHARD_NAME.fullmatch, chosen.members) if match is not None]
+    findings += absent_shards(chosen.members, listing.path, context)
+    whole.format = f"sharded {parts[0].checkpoint.format}"
+    whole.findings = (*findings, *opener.finish(), *whole.findings)
+    return whole
+
+
+def absent_shards(names: Sequence[str], path: str, context: OpenContext) -> list[Finding]:
+    """Numbers of a series that no file has."""
+    matches = [match for match in map(SHARD_NAME.fullmatch, names) if match is not None]
+    if not matches:
+        return []
     count = int(matches[0]["count"])
     absent = sorted(
         set(range(1, min(count, context.limits.shards) + 1)) - {int(m["number"]) for m in matches}
     )
-    if absent:
-        numbers = ", ".join(map(str, absent[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
-        message = f"{len(absent):,} of {count:,} shards are not there: number {numbers}"
-        findings.append(Finding("shard-missing", Severity.ERROR, message, listing.path))
-    whole.format = f"sharded {parts[0].checkpoint.format}"
-    whole.findings = (*findings, *opener.finish(), *whole.findings)
-    return whole
+    if not absent:
+        return []
+    numbers = ", ".join(map(str, absent[:_SHOWN])) + (", …" if len(absent) > _SHOWN else "")
+    message = f"{len(absent):,} of {count:,} shards are not there: number {numbers}"
+    return [Finding("shard-missing", Severity.ERROR, message, path)]
 
 
 def _opened(opener: PartsOpener, paths: Sequence[tuple[str, str]], folder: str) -> list[Part]:
@@ -344,12 +373,37 @@ def _components(listing: _Listing, context: OpenContext) -> list[Part]:
         for name, sub in inner:
             component = open_folder(sub.path, context)
             parts.append(Part(component, name, prefix=(name,), facts_under=name))
+        first = parts[0].checkpoint
+        first.findings = (
+            *first.findings,
+            *_absent_components(listing, {part.label for part in parts}, context),
+        )
         return parts
     with_weights = [name for name in listing.folders if _candidates(_list(listing.inner(name)))]
     advice = f"open one of its folders: {_some(with_weights)}" if with_weights else None
     if listing.files and not with_weights:
         advice = f"it holds {_some(listing.files)}: if one of them is a model, give its name"
     raise CannotOpen("folder-empty", "the folder holds no checkpoint", path=listing.path, advice=advice)
+
+
+def _absent_components(listing: _Listing, present: set[str], context: OpenContext) -> list[Finding]:
+    """Components that `model_index.json` names and that have no weights here."""
+    path = listing.inner("model_index.json")
+    try:
+        named = read_json_object(path, context.limits)
+    except ParamInspectError:
+        return []  # told where the settings are read
+    findings = []
+    for name, value in named.items():
+        kind = value[1] if isinstance(value, list) and len(value) == 2 else None
+        if name.startswith("_") or name in present or not isinstance(kind, str):
+            continue
+        if not _WITHOUT_WEIGHTS.search(f"{name} {kind}"):
+            message = (
+                f"the pipeline has a component {name} ({printable(kind, 60)}), and its weights are not here"
+            )
+            findings.append(Finding("component-missing", Severity.ERROR, message, path))
+    return findings
 
 
 def _side_parts(listing: _Listing, opener: PartsOpener) -> list[Part]:

@@ -26,7 +26,7 @@ class Limits(NamedTuple):
     containers: int = 10_000_000
     """Lists, dicts, tuples, sets and calls that one pickle may create."""
 
-    pickle_bytes: int = 512 << 20
+    pickle_bytes: int = 128 << 20
     """Instructions of all pickles of one file; payloads above 64 KiB are left in place and do not count."""
 
     nested_depth: int = 4

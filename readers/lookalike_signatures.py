@@ -111,6 +111,8 @@ SIGNATURES: Final = _MODELS + _WRAPPERS + _OTHERS
 ZIP_MEMBERS: Final[tuple[tuple[frozenset[str], Lookalike], ...]] = (
     (frozenset({"config.json", "model.weights.h5"}),
         Lookalike("format-keras", "a Keras 3 model (.keras)", _EXPORT)),
+    (frozenset({"archive_format", "archive_version"}),
+        Lookalike("format-torch-export", "a program of torch.export (.pt2)", "save its state dict")),
     (frozenset({"[Content_Types].xml"}), Lookalike("file-office", "an Office document")),
     (frozenset({"META-INF/MANIFEST.MF"}), Lookalike("file-program", "a Java archive")),
     (frozenset({"AndroidManifest.xml"}), Lookalike("file-program", "an Android application")),

@@ -169,8 +169,9 @@ def _inside(found: Lookalike, head: bytes) -> str:
 def _zip(source: ByteSource) -> ParamInspectError:
     """An archive that is damaged, or has no members that a reader knows."""
     names = [member.name for member in open_archive(source, DEFAULT_LIMITS).members]
+    inner = {name.partition("/")[2] for name in names}  # torch writes everything under one folder
     for members, found in ZIP_MEMBERS:
-        if members.issubset(names):
+        if members.issubset(names) or members.issubset(inner):
             return _not_read(source, found, "")
     listed = ", ".join(printable(name, 60) for name in names[:3])
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""

@@ -21,7 +21,7 @@ from .state_dict import Walked, Walker
 from .tensor import TensorRef, count_elements
 from .units import format_bytes
 
-_OBJECT_ARRAY: Final = "it is an array of Python objects, not of numbers; what they hold is listed under it"
+_OBJECT_ARRAY: Final = "it is an array of Python objects, not of numbers"
 
 
 class Listed(NamedTuple):

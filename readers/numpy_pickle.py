@@ -49,7 +49,7 @@ def rebuild_array(record: object, source: ByteSource) -> Rebuilt:
     if dtype.name == "object":
         count = len(sequence_items(payload) or ())
         problem = f"it is an array of {count:,} Python objects, not of numbers"
-        return Rebuilt(ref.without_values(problem))
+        return Rebuilt(ref.without_values(problem), holds_objects=True)
     found = payload_source(payload, source)
     expected = dtype.span(ref.elements)
     if found is None or found.size() != expected:

@@ -10,6 +10,7 @@ from .findings import Finding, Severity
 from .limits import DEFAULT_LIMITS, Deadline, Limits
 from .registry import FORMATS, Format, OpenContext, detect
 from .side_configs import HUB_NAMES, attach_configs
+from .side_files import SHARD_NAME
 from .source import FileSource
 
 
@@ -31,7 +32,7 @@ def open_checkpoint(
         ParamInspectError: one of its subclasses, with the file, the offset where there is one, the
             cause and what to do.
     """
-    location = os.fspath(path)
+    location = os.fsdecode(path)
     deadline = Deadline(limits.seconds, location)
 
     def open_part(part: str) -> Checkpoint:
@@ -94,6 +95,13 @@ def _completed(checkpoint: Checkpoint, source: FileSource, row: Format, context:
             ),
         )
     folder, name = os.path.split(source.name)
+    shard = SHARD_NAME.fullmatch(name)
+    if shard is not None and not context.is_part:
+        message = (
+            f"this is shard {int(shard['number']):,} of {int(shard['count']):,}: open the index or the folder"
+        )
+        finding = Finding("shard-alone", Severity.INFO, message, path=source.name)
+        checkpoint.findings = (*checkpoint.findings, finding)
     if name in HUB_NAMES:
         attach_configs(checkpoint, folder or ".", context)
     return checkpoint

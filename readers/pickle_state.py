@@ -115,7 +115,8 @@ class Machine:
         interpreted = offset - self._charged - self.skipped
         self._charged, self.skipped = offset, 0
         place = file_offset(source, offset)
-        self.budget.charge(containers, len(self.memo) + hidden, interpreted, source.name, place)
+        held = max(len(self.memo) + hidden, len(self.stack))
+        self.budget.charge(containers, held, interpreted, source.name, place)
 
     def _set_checkpoint(self, pos: int) -> None:
         room = len(self.data) - (0 if self.window.at_end else MARGIN)

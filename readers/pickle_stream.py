@@ -178,14 +178,12 @@ class PickleBudget:
                 advice="raise it with --limit nested_streams=N if you trust the file",
             )
 
-    def charge(
-        self, containers: int, memo_entries: int, interpreted: int, path: str, offset: int | None
-    ) -> None:
+    def charge(self, containers: int, held: int, interpreted: int, path: str, offset: int | None) -> None:
         """Account for work done by a stream since the last charge, and look at the clock.
 
         Args:
             containers: newly created.
-            memo_entries: held by the stream now.
+            held: entries of the memo or of the stack, whichever is longer.
             interpreted: bytes, newly.
             path: for the error.
             offset: in that file.
@@ -197,7 +195,7 @@ class PickleBudget:
         self.containers += containers
         self.bytes_read += interpreted
         limits = self._limits
-        if max(self.containers, memo_entries) > limits.containers:
+        if max(self.containers, held) > limits.containers:
             raise LimitExceeded(
                 "limit-containers",
                 f"the pickle creates more than {limits.containers:,} objects",

@@ -135,6 +135,8 @@ def key_part(key: object) -> str | int:
         return key.decode("utf-8", "surrogateescape")
     if key is None or isinstance(key, (bool, float)):
         return str(key)
+    if isinstance(key, tuple) and all(isinstance(part, (str, int, float)) for part in key):
+        return f"({', '.join(map(repr, key))})"
     if isinstance(key, BytesRef):
         return f"<{key.length:,} bytes of text>"
     return f"<{type(key).__name__}>"

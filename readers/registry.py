@@ -102,6 +102,17 @@ def format_module(row: Format) -> FormatModule:
     return cast("FormatModule", import_module(f".{row.module}", __package__))
 
 
+def may_be_checkpoint(start: ByteSource) -> bool:
+    """Whether a file that begins so could be of any format: for streams whose end has not come yet."""
+    head = read(start, 0, min(HEAD_BYTES, start.size()))
+    for row in FORMATS:
+        if any(head.startswith(magic, offset) for offset, magic in row.signatures):
+            return True
+        if not row.signatures and format_module(row).recognises(start, head):
+            return True
+    return False
+
+
 def detect(source: ByteSource) -> tuple[Format, FormatModule] | None:
     """The first format that recognises the bytes, or None."""
     head = read(source, 0, min(HEAD_BYTES, source.size()))

@@ -13,13 +13,10 @@ from .errors import CannotOpen, LimitExceeded, Malformed
 from .findings import Finding, Severity
 from .joining import Part, PartsOpener, capped, join
 from .registry import OpenContext
-from .side_files import read_json, resolve_side_file
+from .side_files import SHARD_NAME, read_json, resolve_side_file
 from .source import ByteSource, read
 from .table import ParameterTable
 from .untrusted import printable
-
-SHARD_NAME: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})(?P<suffix>\.\w+)")
-"""How shards are called: `model-00001-of-00004.safetensors`."""
 
 _KEY: Final = b'"weight_map"'
 _JSON_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{")

@@ -15,6 +15,9 @@ from .source import ByteSource, FileSource, read
 from .untrusted import printable
 
 MAX_NAME_BYTES: Final = 1024
+SHARD_NAME: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})(?P<suffix>\.\w+)")
+"""How shards are called: `model-00001-of-00004.safetensors`."""
+
 _DRIVE_OR_URL: Final = re.compile(r"[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*://")
 
 

@@ -262,6 +262,10 @@ def _system_error(path: str, error: OSError, offset: int | None = None) -> Canno
         errno.EISDIR: ("not-a-regular-file", "this is a folder, not a file"),
     }
     reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.ENOENT and os.path.islink(path):
+        return CannotOpen(
+            "broken-link", "this is a link to a file that is not there", path=path, offset=offset
+        )
     code, cause = codes.get(error.errno or 0, ("io-error", f"the system cannot read it: {reason}"))
     return CannotOpen(code, cause, path=path, offset=offset)
 

@@ -11,14 +11,18 @@ from typing import Final
 
 from .errors import CannotOpen, ParamInspectError
 from .limits import Deadline
-from .registry import OpenContext
-from .source import FileSource
+from .lookalikes import unrecognised
+from .registry import OpenContext, may_be_checkpoint
+from .source import FileSource, MemorySource
 
 NAME: Final = "<standard input>"
 """What messages call it."""
 
 _STANDARD_INPUT: Final = 0
 _CHUNK: Final = 1 << 20
+_LOOKED_AT: Final = 1 << 20
+"""Bytes after which what comes is looked at."""
+
 _PATIENCE: Final = 0.1
 """Seconds between two looks at the clock while nothing arrives."""
 
@@ -88,13 +92,24 @@ def _copied(deadline: Deadline) -> int:
     descriptor = _temporary_file()
     try:
         copied = 0
+        start = b""
         while chunk := _next_chunk(deadline):
+            if copied < _LOOKED_AT <= copied + len(chunk):
+                _refuse_hopeless(start + chunk)
+            start = (start + chunk)[:_LOOKED_AT]
             _write(descriptor, chunk, copied)
             copied += len(chunk)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _refuse_hopeless(start: bytes) -> None:
+    """An endless stream of something else must not fill the disk before anyone looks at it."""
+    source = MemorySource(start, NAME)
+    if not may_be_checkpoint(source):
+        raise unrecognised(source)
 
 
 def _temporary_file() -> int:

@@ -227,7 +227,10 @@ class Walker:
                     if isinstance(module, Call):
                         self._pending.append(_Visit(module, (*visit.path, key_part(name)), visit.section))
             elif id(value) in self._leading or self.reader.is_tensor(value):
-                self._pending.append(_Visit(value, (*visit.path, key_part(key)), Section.OTHER))
+                # A tensor that is neither parameter nor buffer is no part of the state dict; what holds
+                # tensors may be (quantised layers keep their weights in an object).
+                home = Section.OTHER if self.reader.is_tensor(value) else visit.section
+                self._pending.append(_Visit(value, (*visit.path, key_part(key)), home))
             elif isinstance(key, str) and _is_setting(key, value):
                 facts[key] = self.settings.plain(value)
         self.settings.keep_module(visit.path, facts)

@@ -6,7 +6,8 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
+from operator import index
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsIndex, overload
 
 from .columns import Path
 from .errors import MissingExtra
@@ -83,17 +84,20 @@ class ParameterTable(TableColumns):
         return key in self._row_of_name or key in self._row_of_path
 
     @overload
-    def __getitem__(self, key: str | int | Path) -> NamedTensor: ...
+    def __getitem__(self, key: str | SupportsIndex | Path) -> NamedTensor: ...
 
     @overload
     def __getitem__(self, key: slice) -> ParameterTable: ...
 
-    def __getitem__(self, key: str | int | slice | Path) -> NamedTensor | ParameterTable:
+    def __getitem__(self, key: str | SupportsIndex | slice | Path) -> NamedTensor | ParameterTable:
         """A row by display name, by stored path or by number; a slice gives a table."""
         if isinstance(key, slice):
             return self.take(range(len(self))[key])
-        if isinstance(key, int):
-            return NamedTensor(self, range(len(self))[key])
+        if not isinstance(key, (str, tuple)):
+            number = index(key)
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"row {number:,} of a table of {len(self):,}")
+            return NamedTensor(self, number % len(self))
         row = self._row_of_name.get(key) if isinstance(key, str) else self._row_of_path.get(key)
         if row is None:
             raise KeyError(self._not_found(key))
@@ -214,6 +218,13 @@ class ParameterTable(TableColumns):
                 sums[1] -= parameters[row] * missing // nbytes[row]
         return Totals(len(self), sums[0], sums[1], sums[2] - repeated, repeated)
 
+    def summary(self) -> str:
+        """Tensors and parameters in a few words; parameters are those of the model where there is one."""
+        model = self.filter(section=Section.MODEL)
+        table, where = (model, " of the model") if 0 < len(model) < len(self) else (self, "")
+        plural = "" if len(self) == 1 else "s"
+        return f"{len(self):,} tensor{plural}, {format_count(table.totals().parameters)} parameters{where}"
+
     # --- other libraries ---
 
     def to_dict(self) -> dict[str, list[Any]]:
@@ -251,11 +262,7 @@ class ParameterTable(TableColumns):
         return arrow_stream(self, requested_schema)
 
     def __repr__(self) -> str:
-        totals = self.totals()
-        head = (
-            f"<ParameterTable: {totals.tensors:,} tensors, {format_count(totals.parameters)} parameters, "
-            f"{format_bytes(totals.nbytes)}>"
-        )
+        head = f"<ParameterTable: {self.summary()}, {format_bytes(self.totals().nbytes)}>"
         shown = range(min(len(self), _REPR_ROWS))
         names = [printable(self.names[row], 60) for row in shown]
         width = max(map(len, names), default=0)

@@ -42,7 +42,9 @@ class TorchArchive:
 
     def pickle(self, record: str, budget: PickleBudget) -> tuple[PickleStream, ByteSource]:
         """Interpret one pickle record."""
-        source = self.archive.open(self.archive.by_name[self.root + record])
+        member = self.archive.by_name[self.root + record]
+        self.archive.refuse_bomb(member)
+        source = self.archive.open(member)
         return read_pickle(source, 0, budget, label=self.root + record), source
 
     def names(self) -> list[str]:

@@ -34,10 +34,13 @@ class Rebuilt:
     fault: BadTensor | None = None
     """Why values are missing although the file should have them."""
 
+    holds_objects: bool = False
+    """An array of Python objects: it has no elements that are numbers."""
+
     @property
     def is_shell(self) -> bool:
-        """The stored elements are those of the parts, not of this tensor."""
-        return bool(self.parts) and self.storage is None
+        """It has no stored elements of its own: they are those of its parts, or objects."""
+        return self.holds_objects or (bool(self.parts) and self.storage is None)
 
 
 def is_tensor(record: object) -> bool:

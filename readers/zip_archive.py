@@ -100,6 +100,23 @@ class ZipArchive:
             )
         return InflatedSource(span, member.size, self._limits.inflate_ratio)
 
+    def refuse_bomb(self, member: ZipMember) -> None:
+        """For members that are read whole: a declared size beyond the ratio need not be inflated first.
+
+        Raises:
+            LimitExceeded: it is to inflate further than `inflate_ratio` allows.
+        """
+        most = self._limits.inflate_ratio * max(1, member.compressed_size)
+        if member.size > max(InflatedSource.RATIO_GRACE, most):
+            raise LimitExceeded(
+                "limit-inflate-ratio",
+                f"member {member.name!r} is to inflate {member.compressed_size:,} bytes to {member.size:,}, "
+                f"more than {self._limits.inflate_ratio:,} for each",
+                path=self.source.name,
+                offset=file_offset(self.source, member.local_offset),
+                advice="raise it with --limit inflate_ratio=N if you trust the file",
+            )
+
     def check_local_headers(self) -> list[Finding]:
         """What the local headers of the first thousand members say differently, and which are damaged."""
         findings: list[Finding] = []

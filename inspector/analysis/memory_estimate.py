@@ -173,10 +173,17 @@ def _numbers(table: ParameterTable) -> int:
     return table.totals().parameters + halves.totals().parameters
 
 
+def _stored_bytes(model: ParameterTable) -> int:
+    """Bytes in the stored types; tensors listed without values take room too once they are loaded."""
+    without = [row for row, nbytes in enumerate(model.nbytes) if nbytes == 0]
+    absent = sum(model.dtypes[row].span(model.elements[row]) for row in without)
+    return model.totals().nbytes + absent
+
+
 def _loaded(model: ParameterTable, buffers: int) -> list[LoadedData]:
     numbers = _numbers(model)
     matrices = _numbers(model.take([row for row, shape in enumerate(model.shapes) if len(shape) > 1]))
-    stored = model.totals().nbytes
+    stored = _stored_bytes(model)
     rows = [LoadedData(weights_as="as stored", weights_nbytes=stored, buffers_nbytes=buffers, nbytes=0)]
     for kind in WEIGHT_TYPES:
         groups = -(-matrices // GROUP_SIZE) if kind.group_bits else 0

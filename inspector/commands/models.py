@@ -96,9 +96,10 @@ def run(
 def tell(message: str) -> None:
     """One line on standard error; what was printed before goes out first, so that lines keep their order."""
     # A stream may be closed or full: then there is nowhere left to say it, and the status still tells.
-    with suppress(OSError, ValueError):
+    # Closed before the start, it is None.
+    with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"paraminspect: {message}\n")
         sys.stderr.flush()
 

@@ -49,6 +49,8 @@ def emit(document: Document, *, format_name: str, path: str | None, color: str) 
     """
     write = writer(format_name)
     if path is None or path == "-":
+        if sys.stdout is None:  # closed before the start (`>&-`)
+            raise CannotWrite("standard output is closed, so there is nowhere to write to")
         look = look_of(sys.stdout, color)
         guarded = _Guarded(sys.stdout, STANDARD_OUTPUT, ascii_only=not _takes_glyphs(sys.stdout))
         write(document, guarded, look)  # type: ignore[arg-type]

@@ -241,3 +241,54 @@ def test_a_broken_side_file_does_not_hide_the_model(tmp_path: Path) -> None:
         assert codes(checkpoint) == ["part-unreadable"]
         assert checkpoint.worst is Severity.ERROR
         assert len(checkpoint.parameters) == 2
+
+
+def pipeline(folder: Path, *, without: str = "") -> Path:
+    named = {"_class_name": "Pipeline", "unet": ["diffusers", "UNet"], "vae": ["diffusers", "VAE"]}
+    settings = {
+        "scheduler": ["diffusers", "DDIM"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "nothing": [None, None],
+    }
+    (folder / "model_index.json").write_text(json.dumps({**named, **settings}))
+    for name in {"unet", "vae"} - {without}:
+        (folder / name).mkdir()
+        save_file(WEIGHTS, folder / name / "diffusion_pytorch_model.safetensors")
+    return folder
+
+
+def test_a_complete_pipeline_has_no_finding(tmp_path: Path) -> None:
+    with paraminspect.open(pipeline(tmp_path)) as checkpoint:
+        assert checkpoint.findings == ()
+
+
+def test_a_component_without_weights_is_an_error(tmp_path: Path) -> None:
+    with paraminspect.open(pipeline(tmp_path, without="vae")) as checkpoint:
+        [finding] = checkpoint.findings
+        assert (finding.code, finding.severity) == ("component-missing", Severity.ERROR)
+        assert "vae" in finding.message
+        assert sorted(checkpoint.parameters.names) == ["unet.layer.bias", "unet.layer.weight"]
+
+
+def test_a_link_to_itself_hides_nothing(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "model.safetensors")
+    (tmp_path / "loop").symlink_to("loop")
+    with paraminspect.open(tmp_path) as checkpoint:
+        assert len(checkpoint.parameters) == 2
+
+
+def test_half_a_distributed_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "__0_0.distcp").write_bytes(b"PK")
+    assert error_code(tmp_path) == "dcp-without-metadata"
+
+
+def test_one_shard_says_that_it_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "model-00002-of-00003.safetensors"
+    save_file(WEIGHTS, path)
+    with paraminspect.open(path) as checkpoint:
+        assert [(one.code, one.severity) for one in checkpoint.findings] == [("shard-alone", Severity.INFO)]
+    with paraminspect.open(tmp_path / "*.safetensors") as checkpoint:
+        assert [(one.code, one.severity) for one in checkpoint.findings] == [
+            ("shard-missing", Severity.ERROR)
+        ]
+        assert "number 1, 3" in checkpoint.findings[0].message

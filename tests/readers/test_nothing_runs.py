@@ -258,9 +258,9 @@ LIBRARY = {
 }  # fmt: skip
 OTHERS = {"numpy", "nanoarrow", "pandas"}
 OS_NAMES = {
-    "O_RDONLY", "PathLike", "SEEK_CUR", "W_OK", "access", "close", "dup", "environ", "fsdecode", "fsencode",
-    "fspath", "fstat", "isatty", "listdir", "lseek", "lstat", "open", "path", "preadv", "read", "scandir",
-    "sep", "stat", "stat_result", "strerror",
+    "DirEntry", "O_RDONLY", "PathLike", "SEEK_CUR", "W_OK", "access", "close", "dup", "environ",
+    "fsdecode", "fsencode", "fspath", "fstat", "isatty", "listdir", "lseek", "lstat", "open", "path",
+    "preadv", "read", "scandir", "sep", "stat", "stat_result", "strerror",
 }  # fmt: skip
 """Of `os`, what only looks; `write` has one place."""
 

@@ -721,3 +721,11 @@ def test_integers_of_every_width() -> None:
     raw = io.BytesIO()
     pickle.dump([number * 2**31 for number in numbers], raw, 2)
     assert made(raw.getvalue()) == [number * 2**31 for number in numbers]
+
+
+def test_a_stack_of_small_things_is_bounded() -> None:
+    raw = b"](" + b"N" * 300_000 + b"e."
+    assert interpret(raw, limits=Limits(containers=400_000)).root is not None
+    with pytest.raises(LimitExceeded) as caught:
+        interpret(raw, limits=Limits(containers=100_000))
+    assert caught.value.code == "limit-containers"

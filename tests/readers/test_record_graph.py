@@ -91,7 +91,7 @@ def test_a_billion_laughs_is_looked_at_once_per_record() -> None:
 
 def test_keys_become_parts() -> None:
     keys = ["a.b", 3, b"py2", None, True, 1.5, ()]
-    assert [key_part(key) for key in keys] == ["a.b", 3, "py2", "None", "True", "1.5", "<tuple>"]
+    assert [key_part(key) for key in keys] == ["a.b", 3, "py2", "None", "True", "1.5", "()"]
 
 
 def test_lists_of_torchscript() -> None:

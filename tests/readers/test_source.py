@@ -241,7 +241,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert error_of(tmp_path / "file" / "inside").code == "not-found"
     (tmp_path / "broken").symlink_to("nowhere")
-    assert error_of(tmp_path / "broken").code == "not-found"
+    assert error_of(tmp_path / "broken").code == "broken-link"
 
 
 def test_a_loop_of_links(tmp_path: Path) -> None:

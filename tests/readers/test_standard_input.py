@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -257,3 +258,18 @@ def test_a_pipe_that_does_not_block(tmp_path: Path) -> None:
 def test_no_finding_about_the_suffix() -> None:
     report = shown(input=RAW)
     assert "wrong-suffix" not in json.dumps(report)
+
+
+def test_an_endless_stream_of_something_else_is_refused_before_its_end() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "paraminspect", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stderr is not None
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(64):  # and the pipe stays open: nothing says that this is all
+            process.stdin.write(b"y\n" * (1 << 19))
+    assert b"plain-text" in process.stderr.read()
+    assert process.wait() == 2
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stderr.close()

@@ -344,7 +344,7 @@ def test_totals_of_a_table_without_shared_bytes() -> None:
 
 def test_repr() -> None:
     lines = repr(small_table()).splitlines()
-    assert lines[0] == "<ParameterTable: 5 tensors, 22 parameters, 80 B>"
+    assert lines[0] == "<ParameterTable: 5 tensors, 12 parameters of the model, 80 B>"
     assert lines[1] == "  model.layers.10.weight     f32      2×3"
     assert lines[5] == "  step                       i64      scalar"
     assert len(lines) == 6
@@ -366,3 +366,13 @@ def test_a_row_is_light() -> None:
     row = NamedTensor(small_table(), 4)
     assert row.shape == () and row.role == "counter"
     assert not hasattr(row, "__dict__")
+
+
+def test_rows_by_numpy_integers_and_out_of_range() -> None:
+    builder = ColumnsBuilder()
+    builder.add(("a",), TensorRef(None, 0, DTYPES["float32"], (2,)))
+    table = ParameterTable(builder.build())
+    assert table[np.int64(0)].name == table[-1].name == "a"
+    with pytest.raises(IndexError, match="row 1 of a table of 1"):
+        table[1]
+    assert repr(table).startswith("<ParameterTable: 1 tensor, 2 parameters, ")

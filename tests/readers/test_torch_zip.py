@@ -223,7 +223,7 @@ def test_a_changed_pickle_is_told(tmp_path: Path) -> None:
     path.write_bytes(raw.replace(text("w"), text("v"), 1))
     with paraminspect.open(path) as checkpoint:
         assert checkpoint.parameters.names == ["v"]
-        assert codes(checkpoint) == {"zip-crc": Severity.WARNING}
+        assert codes(checkpoint) == {"zip-crc": Severity.ERROR}
 
 
 def test_a_damaged_local_header_is_an_error(tmp_path: Path) -> None:
@@ -234,3 +234,17 @@ def test_a_damaged_local_header_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with paraminspect.open(path) as checkpoint:
         assert codes(checkpoint)["zip-local-signature"] is Severity.ERROR
+
+
+def test_a_pickle_that_inflates_too_far_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("a/data.pkl", "w") as member:
+            member.write(b"](")
+            for _ in range(100):
+                member.write(b"N" * (1 << 20))
+            member.write(b"e.")
+        archive.writestr("a/version", "3")
+    with pytest.raises(paraminspect.LimitExceeded) as caught:
+        paraminspect.open(path)
+    assert caught.value.code == "limit-inflate-ratio"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import report_samples as samples
 from builders.made_up import Row, checkpoint_of, transformer
@@ -400,3 +402,13 @@ def test_errors_of_a_reader_that_come_late_are_told_too(
     monkeypatch.setattr("paraminspect.inspector.commands.show.summarize", make)
     assert main(["decoder"]) == 2
     assert capsys.readouterr().err == "paraminspect: x: it cannot be counted [odd]\n"
+
+
+def test_standard_output_closed_before_the_start(tmp_path: Path) -> None:
+    model = tmp_path / "model.npy"
+    np.save(model, np.zeros(2))
+    command = f'"{sys.executable}" -m paraminspect "{model}" >&-'
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "standard output is closed" in done.stderr
