@@ -46,6 +46,10 @@ class TensorRef:
     """Scheme, scales and zero points of an affine-quantised tensor, as stored; the values read are
     the integer codes."""
 
+    pending: tuple[str, ...] = ()
+    """`conj`, `neg`: what torch had put off when it saved the tensor. The stored bits are those before;
+    values that are not raw come with it done."""
+
     @property
     def elements(self) -> int:
         """Number of logical elements (exact, however large the shape claims to be)."""

@@ -274,17 +274,15 @@ def _view_of_pairs(
 
 
 def _with_lazy_bits(built: Rebuilt, metadata: object) -> Rebuilt:
-    """A conjugated or negated view stores the values before that operation."""
+    """A conjugated or negated view stores the values before that operation; readers of values do it."""
     bits = (
         {key for key, value in metadata.pairs if value is True and isinstance(key, str)}
         if isinstance(metadata, DictRecord)
         else set()
     )
-    pending = sorted(bits & {"conj", "neg"})
+    pending = tuple(sorted(bits & {"conj", "neg"}))
     if pending:
-        built.ref = built.ref.without_values(
-            f"its values are stored before a pending {' and '.join(pending)}"
-        )
+        built.ref = replace(built.ref, pending=pending)
     return built
 
 

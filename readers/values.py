@@ -230,7 +230,12 @@ def _read_decoded(
     if length:
         source.pread_into(ref.offset + ref.dtype.span(first), view)
     stored = np.frombuffer(view, np.uint8)
-    return decoded(stored, ref.dtype, count, ref.byteorder, raw=raw)
+    values = decoded(stored, ref.dtype, count, ref.byteorder, raw=raw)
+    if raw or not ref.pending:
+        return values
+    if "conj" in ref.pending:
+        values = np.conjugate(values)
+    return np.negative(values) if "neg" in ref.pending else values
 
 
 def decoded(

@@ -99,8 +99,10 @@ def of_torch(name: str, tensor: Any) -> Iterator[tuple[str, Stored]]:
         if tensor.qscheme() is torch.per_channel_affine:
             channels = tensor.q_per_channel_zero_points()
             parts = {"scales": tensor.q_per_channel_scales(), "zero_points": channels}
-    elif not tensor.is_conj():  # its storage holds other values
+    else:
         values = tensor.detach()
+        if values.is_conj():  # stored are the values before that
+            values = values.conj().resolve_conj()
     raw = None if values is None else values.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     yield name, Stored(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), raw)
     for part, inner in parts.items():

@@ -362,11 +362,20 @@ def test_skipped_data_is_told(tmp_path: Path) -> None:
     assert "storage-never-written" in codes
 
 
-def test_conjugated_views_are_not_read_wrongly(tmp_path: Path) -> None:
-    path = tmp_path / "conj.pt"
-    torch.save({"w": torch.randn(3, dtype=torch.complex64).conj()}, path)
-    with pytest.raises(paraminspect.NoValues, match="conj"):
-        paraminspect.open(path).parameters["w"].numpy()
+def test_conjugated_and_negated_views(tmp_path: Path) -> None:
+    path = tmp_path / "lazy.pt"
+    numbers = torch.randn(3, 2, dtype=torch.complex64)
+    tensors = {"conj": numbers.conj(), "neg": numbers.clone().conj().imag, "both": numbers.clone().conj().t()}
+    assert tensors["conj"].is_conj() and tensors["neg"].is_neg()
+    torch.save(tensors, path)
+    with paraminspect.open(path) as checkpoint:
+        for name, tensor in tensors.items():
+            row = checkpoint.parameters[name]
+            expected = tensor.resolve_conj().resolve_neg().numpy()
+            np.testing.assert_array_equal(row.numpy(), expected)
+            assert row.nbytes == expected.nbytes
+        stored = np.concatenate([block.copy() for block in checkpoint.parameters["conj"].blocks()])
+        np.testing.assert_array_equal(stored, tensors["conj"].resolve_conj().numpy().ravel())
 
 
 def test_float4_pairs_have_their_logical_shape(tmp_path: Path) -> None:
