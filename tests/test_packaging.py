@@ -88,19 +88,29 @@ def test_the_wheel_states_version_licence_and_command(wheel: dict[str, str]) -> 
     assert points == ["[console_scripts]", "paraminspect", "=", "paraminspect.inspector.commands:main"]
 
 
-def test_a_wheel_from_the_source_distribution_is_the_same(
-    wheel: dict[str, str], source: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "sdist").mkdir()
-    (tmp_path / "wheel").mkdir()
-    with tarfile.open(build("sdist", source, tmp_path / "sdist")) as archive:
+@pytest.fixture(scope="module")
+def unpacked(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    with tarfile.open(build("sdist", source, folder)) as archive:
         for member in filter(tarfile.TarInfo.isfile, archive):
             content = archive.extractfile(member)
             assert content is not None
-            (tmp_path / member.name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / member.name).write_bytes(content.read())
-    unpacked = tmp_path / f"paraminspect-{paraminspect.__version__}"
-    assert files_in(build("wheel", unpacked, tmp_path / "wheel")) == wheel
+            (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / member.name).write_bytes(content.read())
+    return folder / f"paraminspect-{paraminspect.__version__}"
+
+
+def test_the_source_distribution_holds_every_file(unpacked: Path, tracked: list[str]) -> None:
+    made = {"PKG-INFO", "setup.cfg"}
+    held = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    assert {name for name in held - made if ".egg-info/" not in name} == {*tracked} - {".gitignore"}
+
+
+def test_a_wheel_from_the_source_distribution_is_the_same(
+    wheel: dict[str, str], unpacked: Path, tmp_path: Path
+) -> None:
+    assert files_in(build("wheel", unpacked, tmp_path)) == wheel
 
 
 def test_the_installed_version_and_command_are_the_packages() -> None:
