@@ -75,7 +75,21 @@ def test_tuples_are_lists(value: object) -> None:
 
 
 class Colour(enum.Enum):
+    """Pickled by value, as by Python 3.11.7 and 3.13."""
+
     RED = "red"
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return type(self), (self.value,)
+
+
+class NamedColour(enum.Enum):
+    """Pickled by name, as by Python 3.11.2."""
+
+    RED = "red"
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return getattr, (type(self), self.name)
 
 
 class Point:
@@ -156,6 +170,7 @@ def test_objects_of_newer_protocols(protocol: int) -> None:
     assert plain(DictOfOurs(a=1), protocol) == {"__class__": f"{HERE}.DictOfOurs", "a": 1}
     assert plain(ListOfOurs([1, 2]), protocol) == {"__class__": f"{HERE}.ListOfOurs", "__items__": [1, 2]}
     assert plain(Colour.RED, protocol) == f"{HERE}.Colour('red')"
+    assert plain(NamedColour.RED, protocol) == f"<{HERE}.NamedColour.RED>"
     assert plain(Point, protocol) == f"<{HERE}.Point>"
 
 
