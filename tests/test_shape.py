@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import statistics
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ PACKAGE = ("__init__.py", "__main__.py", "readers", "inspector", "tui")
 MODULE_LINES = 400
 TEST_LINES = 1000
 FUNCTION_LINES = 60
+MEDIAN_LINES = 9
 LONG_ON_PURPOSE = {"pickle_machine.py": "_run"}
 """The loop over opcodes: a call for each of three million opcodes would cost more than all the rest."""
 
@@ -37,6 +39,17 @@ def test_modules_and_functions_are_short(path: Path) -> None:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno is not None:
             is_short = node.end_lineno - node.lineno < FUNCTION_LINES
             assert is_short or LONG_ON_PURPOSE.get(path.name) == node.name, node.name
+
+
+@pytest.mark.parametrize("room", ["readers", "inspector"])
+def test_most_functions_are_a_few_lines(room: str) -> None:
+    lengths = []
+    for path in modules(room):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno is not None:
+                body = node.body[ast.get_docstring(node) is not None :]
+                lengths.append(node.end_lineno - body[0].lineno + 1 if body else 0)
+    assert statistics.median(lengths) <= MEDIAN_LINES
 
 
 def test_test_modules_are_not_endless() -> None:

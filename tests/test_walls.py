@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -88,6 +89,18 @@ def test_the_import_contracts_hold() -> None:
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
     assert done.returncode == 0, done.stdout
+
+
+SHOWING = {"units", "untrusted", "ordering", "table"}
+"""Modules of the readers that everything above may use beside their face: they only show or sort."""
+
+
+@pytest.mark.parametrize("room", ["inspector", "tui"])
+def test_the_rooms_above_use_the_readers_face(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("readers."):
+                assert node.module.removeprefix("readers.") in SHOWING, (path.name, node.module)
 
 
 def test_every_format_module_is_in_the_contracts() -> None:
