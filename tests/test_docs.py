@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from paraminspect.inspector.analysis.listing import LISTED_COLUMNS
+from paraminspect.inspector.commands import main
 from paraminspect.readers.limits import DEFAULT_LIMITS
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,32 @@ def test_the_python_page_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     printed = capsys.readouterr().out
     assert "<Checkpoint" in printed
     assert "plain-text" in printed
+
+
+SAMPLES = sorted(
+    path
+    for folder in ("", "corrupt", "real")
+    for path in (ROOT / "fixtures" / folder).iterdir()
+    if path.suffix not in (".py", ".md", ".LICENSE") and path.name not in ("__pycache__", "corrupt", "real")
+)
+
+
+@pytest.mark.parametrize("verb", ["show", "ls", "memory"])
+def test_reports_on_every_sample_follow_the_published_schema(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jsonschema: Any = pytest.importorskip("jsonschema")
+    schema = json.loads((ROOT / "docs" / "schema" / f"{verb}-1.json").read_text(encoding="utf-8"))
+    main([verb, *map(str, SAMPLES), "--format", "json"])
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schema).validate(found)
+    assert len(found["models"]) + len(found["failures"]) == len(SAMPLES)
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    common = page[page.index("| key of a model |") : page.index("Totals are")]
+    keys = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+)", common, re.MULTILINE)))
+    assert len(keys) > 5
+    for model in found["models"]:
+        assert set(keys) <= set(model)
 
 
 def test_every_budget_is_described() -> None:
