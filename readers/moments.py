@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, permutations
 from typing import Final
 
 from .columns import Columns, Path
@@ -33,6 +34,10 @@ _WHOLE_MOMENTS: Final = frozenset(
     }
 )
 """State that has the shape of its parameter (torch.optim); factored moments of other optimizers do not."""
+
+
+_MAX_PERMUTED_GROUPS: Final = 4
+"""Groups whose every order is tried (24 orders of four)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +120,15 @@ def _owner_names(
         return {}
     ids = [identity for group in optimizer.ids for identity in group] or sorted(used, key=str)
     shapes = [moments.get(identity) for identity in ids]
+    sequences = _handed_over(ids, optimizer.ids)
     if not columns.in_module_order:
         return _by_unique_shape(columns, ids, shapes)
     readings = [
-        reading
+        [dict(zip(sequence, reading, strict=True))[identity] for identity in ids]
         for candidates in _candidate_lists(columns)
         for order in _orders(columns, candidates, optimizer.ids)
-        if (reading := _embedding(shapes, order, columns.shapes)) is not None
+        for sequence in sequences
+        if (reading := _embedding([moments.get(one) for one in sequence], order, columns.shapes)) is not None
     ]
     return (
         {
@@ -132,6 +139,15 @@ def _owner_names(
         if readings
         else {}
     )
+
+
+def _handed_over(ids: list[int | str], groups: tuple[tuple[int | str, ...], ...]) -> list[list[int | str]]:
+    """Orders in which the ids may follow the model's own order: their groups in any order, since whoever
+    made the optimizer may have named the head before the body.
+    """
+    if not 1 < len(groups) <= _MAX_PERMUTED_GROUPS:
+        return [ids]
+    return [list(chain.from_iterable(order)) for order in permutations(groups)]
 
 
 def _by_unique_shape(
@@ -189,12 +205,17 @@ def _qualified(columns: Columns, names: dict[int | str, str]) -> dict[int | str,
     """Names as the optimizer knows them, turned into display names of this table where they differ by
     the place of the state dict.
     """
-    by_last_part = {path[-1]: columns.names[row] for row, path in enumerate(columns.paths or ())}
+    by_last_part: dict[object, list[str]] = {}
+    for rows in _candidate_lists(columns)[-1:]:
+        for row in rows:
+            by_last_part.setdefault((columns.paths or ())[row][-1], []).append(columns.names[row])
     known = set(columns.names)
-    return {
-        identity: name if name in known else str(by_last_part.get(name, name))
-        for identity, name in names.items()
-    }
+    found = {}
+    for identity, name in names.items():
+        places = [name] if name in known else by_last_part.get(name, [])
+        if len(places) == 1:  # of two models with the same names, neither is claimed
+            found[identity] = places[0]
+    return found
 
 
 def _candidate_lists(columns: Columns) -> list[list[int]]:

@@ -20,7 +20,7 @@ from .sections import Section
 from .settings import Settings
 from .torch_rebuild import Geometry, Rebuilt
 from .torch_storage import BadTensor, Storage
-from .training_state import is_optimizer_state, section_of_key
+from .training_state import is_optimizer_state, section_of_key, section_of_tensor
 
 MAX_DEPTH: Final = 200
 """Levels of nesting that are descended into; real checkpoints have about ten."""
@@ -219,6 +219,8 @@ class Walker:
         for key, value in attributes(visit.record):
             if key in ("_parameters", "_buffers"):
                 section = Section.MODEL if key == "_parameters" else Section.BUFFER
+                if visit.section in (Section.EMA, Section.OPTIMIZER, Section.OTHER):
+                    section = visit.section  # a copy of the model is not the model
                 for name, tensor in mapping_pairs(value) or ():
                     if self.reader.is_tensor(tensor):
                         self._pending.append(_Visit(tensor, (*visit.path, key_part(name)), section))
@@ -237,10 +239,11 @@ class Walker:
 
     def _take(self, value: object, path: Path, key: object, section: Section | None) -> None:
         """One entry of a container: on towards its tensors, or among the settings."""
+        is_tensor = self.reader.is_tensor(value)
         if section is None:
-            section = section_of_key(key, value)
+            section = section_of_tensor(key) if is_tensor else section_of_key(key, value)
         part = key_part(key)
-        if self.reader.is_tensor(value) or id(value) in self._leading:
+        if is_tensor or id(value) in self._leading:
             self._pending.append(_Visit(value, (*path, part), section))
         elif value is not None:
             self.settings.keep(value, (*path, part), section)
@@ -264,7 +267,7 @@ class Walker:
         path, section = run.path, run.section
         for key, call in run.entries:
             part = key if type(key) is str else key_part(key)
-            home = section_of_key(part, None) if section is None else section
+            home = section_of_tensor(part) if section is None else section
             planned = plan(call)
             if planned is None:
                 self._add_tensor(_Visit(call, (*path, part), home))

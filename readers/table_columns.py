@@ -65,13 +65,22 @@ class TableColumns:
     def sections(self) -> list[Section]:
         """Section of each row, as stored or inferred."""
         names, dtypes = self.names, self.dtypes
-        stored = self._stored_sections
-        if stored is None:
-            return list(map(infer_section, names, dtypes))
+        stored = self._stored_sections or [None] * len(self)
         return [
-            section or infer_section(name, dtype)
-            for section, name, dtype in zip(stored, names, dtypes, strict=True)
+            section or self._inferred_section(row, name, dtype)
+            for row, (section, name, dtype) in enumerate(zip(stored, names, dtypes, strict=True))
         ]
+
+    def _inferred_section(self, row: int, name: str, dtype: DType) -> Section:
+        """What the name suggests; where that is the model, the stored key alone may tell more
+        (`model_ema.weight` in a state dict under another key).
+        """
+        section = infer_section(name, dtype)
+        if section is Section.MODEL and self._columns.paths is not None:
+            key = self.path(row)[-1]
+            if isinstance(key, str):
+                section = infer_section(key, dtype)
+        return section
 
     @cached_property
     def roles(self) -> list[str]:

@@ -105,6 +105,15 @@ def section_of_key(key: object, value: object) -> Section | None:
     return None
 
 
+def section_of_tensor(key: object) -> Section | None:
+    """The same for a tensor's own key: parameters may be called almost anything (`optimal_scale`,
+    `random_tokens`), so only the states of random generators are told by their names.
+    """
+    if isinstance(key, str) and key.lower().endswith(("rng_state", "rng_states")):
+        return Section.OTHER
+    return None
+
+
 def is_description(key: str, value: object) -> bool:
     """Whether a root entry describes the file rather than a setting of the training."""
     words = key.lower().replace("-", "_").replace(".", "_").split("_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import warnings
@@ -481,3 +482,48 @@ def test_in_memory_buffers_keep_their_root(tmp_path: Path) -> None:
     path = tmp_path / "my model.v1.pt"
     path.write_bytes(buffer.getvalue())
     assert paraminspect.open(path).parameters.names == ["w"]
+
+
+def saved(tmp_path: Path, content: object) -> paraminspect.Checkpoint:
+    path = tmp_path / "saved.pt"
+    torch.save(content, path)
+    return paraminspect.open(path)
+
+
+def model_parameters(checkpoint: paraminspect.Checkpoint) -> int:
+    return checkpoint.parameters.filter(section="model").totals().parameters
+
+
+def test_a_module_under_ema_is_no_second_model(tmp_path: Path) -> None:
+    net = torch.nn.Linear(4, 3)
+    checkpoint = saved(tmp_path, {"model": net, "ema": copy.deepcopy(net)})
+    assert model_parameters(checkpoint) == 15
+    assert checkpoint.parameters.filter(section="ema").totals().parameters == 15
+
+
+def test_an_average_inside_a_state_dict_is_no_second_model(tmp_path: Path) -> None:
+    state = {"model.w": torch.ones(5, 5), "model_ema.w": torch.ones(5, 5)}
+    assert model_parameters(saved(tmp_path, {"state_dict": state})) == 25
+
+
+def test_parameters_may_be_called_almost_anything(tmp_path: Path) -> None:
+    names = ("random_tokens", "optimal_scale", "scaler_weight", "encoder.weight")
+    assert model_parameters(saved(tmp_path, {name: torch.ones(4) for name in names})) == 16
+    checkpoint = saved(tmp_path, {"w": torch.ones(2), "torch_rng_state": torch.get_rng_state()})
+    assert model_parameters(checkpoint) == 2
+
+
+def test_no_owner_is_claimed_where_two_are_possible(tmp_path: Path) -> None:
+    head, body = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    model = torch.nn.Sequential(body, head)
+    optimizer = torch.optim.Adam([{"params": head.parameters()}, {"params": body.parameters()}])
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    checkpoint = saved(tmp_path, {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    assert not any(checkpoint.parameters.owners)
+    named = torch.optim.Adam(model.named_parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    named.step()
+    content = {"model": model.state_dict(), "model_ema": model.state_dict(), "optimizer": named.state_dict()}
+    owners = {owner for owner in saved(tmp_path, content).parameters.owners if owner}
+    assert owners <= {f"model.{name}" for name in model.state_dict()}
