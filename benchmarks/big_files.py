@@ -12,15 +12,8 @@ BLOCKS_OF_A_LAYER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_pr
 
 
 def sparse_safetensors(path: Path, tensors: int, nbytes: int) -> Path:
-    """A safetensors file of about `nbytes`, whose data are a hole in the file system.
-
-    A process of its own writes it: the peak memory of a measured process counts from its parent's.
-    """
-    subprocess.run([sys.executable, __file__, str(path), str(tensors), str(nbytes)], check=True)
-    return path
-
-
-def _write_sparse(path: Path, tensors: int, nbytes: int, *, dtype: str = "BF16", width: int = 2) -> None:
+    """A safetensors file of about `nbytes` of bfloat16, whose data are a hole in the file system."""
+    width = 2
     columns = 1000 if nbytes // tensors >= 1000 * width else 4
     rows = nbytes // tensors // (columns * width)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -29,12 +22,13 @@ def _write_sparse(path: Path, tensors: int, nbytes: int, *, dtype: str = "BF16",
         layer, block = divmod(number, len(BLOCKS_OF_A_LAYER))
         name = f"model.layers.{layer}.{BLOCKS_OF_A_LAYER[block]}.weight"
         begin, end = end, end + rows * columns * width
-        header[name] = {"dtype": dtype, "shape": [rows, columns], "data_offsets": [begin, end]}
+        header[name] = {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [begin, end]}
     raw = json.dumps(header, separators=(",", ":")).encode()
     raw += b" " * (-len(raw) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(raw)) + raw)
         file.truncate(8 + len(raw) + end)
+    return path
 
 
 _SAVE_MANY = """
@@ -46,11 +40,7 @@ torch.save({name: torch.zeros(2, 2) for name in names}, sys.argv[1])
 
 
 def torch_archive(path: Path, tensors: int) -> Path:
-    """What `torch.save` writes for a state dict of small tensors; written by a process of its own, too."""
+    """What `torch.save` writes for a state dict of small tensors; torch is loaded in another process."""
     command = [sys.executable, "-c", _SAVE_MANY, str(path), str(tensors), ",".join(BLOCKS_OF_A_LAYER)]
     subprocess.run(command, check=True)
     return path
-
-
-if __name__ == "__main__":
-    _write_sparse(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
