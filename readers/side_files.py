@@ -27,6 +27,8 @@ def name_fault(name: str) -> str | None:
         return "is empty"
     if "\0" in name:
         return "holds a NUL character"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "is not valid Unicode"
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         return f"is longer than {MAX_NAME_BYTES:,} bytes"
     if name.startswith("/"):

@@ -25,7 +25,7 @@ from .training_state import is_optimizer_state, section_of_key, section_of_tenso
 MAX_DEPTH: Final = 200
 """Levels of nesting that are descended into; real checkpoints have about ten."""
 
-MAX_REVISITS: Final = 100_000
+MAX_REVISITS: Final = 100
 """Containers that may be listed again under another name (a dict saved twice is; a bomb is cut)."""
 
 MAX_FAULTS_TOLD: Final = 100

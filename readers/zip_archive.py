@@ -106,6 +106,15 @@ class ZipArchive:
         Raises:
             LimitExceeded: it is to inflate further than `inflate_ratio` allows.
         """
+        if member.method != STORED and member.size > self._limits.inflated_bytes:
+            raise LimitExceeded(
+                "limit-inflated-bytes",
+                f"member {member.name!r} is to inflate to {member.size:,} bytes, more than the budget of "
+                f"{self._limits.inflated_bytes:,}",
+                path=self.source.name,
+                offset=file_offset(self.source, member.local_offset),
+                advice="raise it with --limit inflated_bytes=N if you trust the file",
+            )
         most = self._limits.inflate_ratio * max(1, member.compressed_size)
         if member.size > max(InflatedSource.RATIO_GRACE, most):
             raise LimitExceeded(

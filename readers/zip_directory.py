@@ -27,6 +27,9 @@ LOCAL_SIZE: Final = 30
 
 _ENTRY: Final = struct.Struct("<4s4xHH4xIIIHHHH6xI")
 """Signature, flags, method, CRC, both sizes, lengths of name, extra field and comment, disk, offset."""
+_LARGEST_ENTRY: Final = _ENTRY.size + 3 * 0xFFFF
+"""With the longest name, extra field and comment."""
+
 _ENCRYPTED_FLAGS: Final = 0x2041
 """Encrypted, strongly encrypted, masked local headers."""
 _PATCHED_FLAG: Final = 0x0020
@@ -279,6 +282,9 @@ def read_members(source: ByteSource, directory: Directory) -> list[ZipMember]:
         Malformed: an entry is damaged, or there are more or fewer bytes than the entries need.
         Unsupported: encryption, patches, several disks, or a compression method other than deflate.
     """
+    if directory.size > directory.entries * _LARGEST_ENTRY:
+        cause = f"the directory claims {directory.size:,} bytes for {directory.entries:,} entries"
+        raise _bad_entry(source, directory, 0, cause)
     raw = read(source, directory.offset, directory.size)
     members: list[ZipMember] = []
     position = 0

@@ -34,6 +34,7 @@ from paraminspect.readers.source import MemorySource
         "a\0b",
         "x" * 1025,
         "é" * 513,
+        "\ud800.safetensors",
     ],
 )
 def test_names_that_are_refused(name: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import paraminspect
 import pytest
 from builders.torch_builder import FakeTensor, TorchZip, in_tuple, named, number, state_dict, text
-from paraminspect.readers import Checkpoint, Severity
+from paraminspect.readers import Checkpoint, Limits, Severity
 
 
 def opened(tmp_path: Path, archive: TorchZip) -> Checkpoint:
@@ -248,3 +248,14 @@ def test_a_pickle_that_inflates_too_far_is_refused_at_once(tmp_path: Path) -> No
     with pytest.raises(paraminspect.LimitExceeded) as caught:
         paraminspect.open(path)
     assert caught.value.code == "limit-inflate-ratio"
+
+
+def test_the_budget_of_inflated_pickles(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"](" + b"N" * 1000 + b"e.")
+        archive.writestr("a/version", "3")
+    paraminspect.open(path, limits=Limits(inflated_bytes=1004)).close()
+    with pytest.raises(paraminspect.LimitExceeded) as caught:
+        paraminspect.open(path, limits=Limits(inflated_bytes=1003))
+    assert caught.value.code == "limit-inflated-bytes"
