@@ -48,7 +48,7 @@ class _SideFile:
 
 
 _SIDE_FILES: Final = (
-    _SideFile(re.compile(r"optimizer\.(pt|bin|pth|safetensors)"), Section.OPTIMIZER),
+    _SideFile(re.compile(r"optimizer(_\d+)?\.(pt|bin|pth|safetensors)"), Section.OPTIMIZER),
     _SideFile(re.compile(r"(lr_)?scheduler(_\d+)?\.(pt|bin|pth)"), Section.OTHER),
     _SideFile(re.compile(r"(grad_)?scaler\.(pt|bin|pth)"), Section.OTHER),
     _SideFile(re.compile(r"(rng_state|random_states)(_\d+)?\.(pth|pt|pkl|bin)"), Section.OTHER),

@@ -30,7 +30,6 @@ _WHOLE_MOMENTS: Final = frozenset(
         "ax",
         "prev",
         "step_size",
-        "mu_product",
     }
 )
 """State that has the shape of its parameter (torch.optim); factored moments of other optimizers do not."""

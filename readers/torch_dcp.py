@@ -167,7 +167,8 @@ def _list_entries(folder: _Folder, entries: list[tuple[object, object]], paths: 
         if not isinstance(name, str):
             continue
         path = paths.get(name, (name,))
-        section = section_of_key(path[0], None) if len(path) > 1 else None
+        outer = (section_of_key(part, None) for part in path[:-1])  # a Stateful wrapper may stand before
+        section = next((found for found in outer if found is not None), None)
         if _is_named(entry, "TensorStorageMetadata"):
             _list_tensor(folder, name, path, section, _fields(entry))
         elif _is_named(entry, "BytesStorageMetadata"):
