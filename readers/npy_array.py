@@ -10,7 +10,8 @@ from .errors import Truncated
 from .findings import Finding, Severity
 from .limits import Limits
 from .npy_header import NpyHeader, read_npy_header
-from .numpy_records import FieldSource, RecordField
+from .numpy_fields import FieldSource
+from .numpy_records import RecordField
 from .pickle_machine import read_pickle
 from .pickle_stream import PickleBudget
 from .pickled_tensors import NoStorages, PickledTensors

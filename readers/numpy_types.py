@@ -8,7 +8,9 @@ from typing import Final
 from .dtypes import DTYPES, DType, opaque
 from .tensor import ByteOrder
 
-_PATTERN: Final = re.compile(r"([<>|=]?)([?a-zA-Z])([0-9]{0,18})(\[[^\[\]]{1,20}\])?\Z")
+_UNIT: Final = r"\[([1-9][0-9]{0,9})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]"
+_PATTERN: Final = re.compile(rf"([<>|=]?)([?a-zA-Z])([0-9]{{0,18}})({_UNIT})?\Z")
+_MOST_UNITS: Final = 2**31 - 1
 
 _FIXED: Final = {
     "b1": "bool",
@@ -17,6 +19,9 @@ _FIXED: Final = {
     **{f"f{size}": f"float{8 * size}" for size in (2, 4, 8, 16)},
     **{f"c{size}": f"complex{8 * size}" for size in (8, 16, 32)},
 }
+
+NUMPY_NAMES: Final = frozenset(_FIXED.values())
+"""Types that numpy itself knows by these names; the others are those of ml_dtypes."""
 
 _VOID_HINTS: Final = {1: "void1 (float8 or int4?)", 2: "void2 (bfloat16?)"}
 """What low-precision types of other packages turn into; the file does not say which."""
@@ -37,7 +42,9 @@ def array_type(text: str, endian: str = "<") -> tuple[DType, ByteOrder]:
     match = _PATTERN.match(text)
     if match is None or (match[4] and match[2] not in "mM") or (match[2] == "?" and match[3]):
         raise ValueError(f"{text[:40]!r} is not a numpy element type")
-    order, letter, digits, unit = match.groups()
+    order, letter, digits, unit, count = match.groups()
+    if count and int(count) > _MOST_UNITS:
+        raise ValueError(f"{text[:40]!r} is not a numpy element type")
     order = order or endian
     size = int(digits) if digits else 0
     if letter == "?":
@@ -60,7 +67,7 @@ def _unfixed(text: str, letter: str, size: int, unit: str) -> DType:
     if letter in "mM" and size == 8:
         name = "datetime64" if letter == "M" else "timedelta64"
         return DType(f"{name}{unit}", name, 64, "opaque", f"{letter}8{unit}")
-    if letter == "O":
+    if letter == "O" and size in (0, 4, 8):
         return opaque("object", 0)
     if letter in "SaUV" and not size:
         return opaque({"U": "str0", "V": "void0"}.get(letter, "bytes0"), 0)
