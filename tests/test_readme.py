@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,22 @@ def run(*arguments: str) -> str:
 def test_the_captured_output_is_what_is_printed() -> None:
     [(command, output)] = re.findall(r"```\n\$ paraminspect (.+)\n([^`]+)```", README)
     assert run(*command.split()).rstrip() == output.rstrip()
+
+
+def test_as_little_is_read_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    import paraminspect
+
+    counts: list[int] = []
+    preadv = os.preadv
+
+    def counted(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        counts.append(preadv(descriptor, buffers, offset))
+        return counts[-1]
+
+    monkeypatch.setattr(os, "preadv", counted)
+    paraminspect.open(ROOT / "fixtures" / "real" / "silero_vad_16k.safetensors").close()
+    [kilobytes] = re.findall(r"That read (\d+) kB of the file", README)
+    assert round(sum(counts) / 1000) == int(kilobytes)
 
 
 def test_the_python_example_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
